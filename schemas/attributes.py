@@ -1,0 +1,103 @@
+"""The attributes of an event, checked: CloudEvents 1.0's, by the rules of CONTRACT 1.
+
+Each takes what an encoding found (None: nothing) and returns the checked value or raises UnreadableEvent.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.errors import UnreadableEvent
+from schemas.events import MAX_KEY
+
+_MAX_SEQUENCE = 2**63 - 1
+_MAX_SOURCE = 2_000  # characters: it is a key in PostgreSQL too
+
+# RFC 3339's date-time: `t`, `z` and a space for `T` are allowed by its section 5.6.
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+).fullmatch
+_not_in_uri = re.compile(r"[\x00-\x20\x7f]").search
+
+
+def key(name: str, value: Any) -> str:
+    """A non-empty text of at most 200 characters: `id`, and `subject`, the order's id."""
+    text = _text(name, value)
+    if len(text) > MAX_KEY:
+        raise UnreadableEvent(f"{name}: {len(text)} characters, at most {MAX_KEY} are allowed")
+    return text
+
+
+def event_type(value: Any) -> str:
+    return key("type", value)
+
+
+def source(value: Any) -> str:
+    text = _text("source", value)
+    if len(text.encode()) > _MAX_SOURCE or _not_in_uri(text):
+        raise UnreadableEvent("source: not a URI reference, or longer than 2,000 bytes")
+    return text
+
+
+def time(value: Any) -> datetime:
+    """RFC 3339 with an offset, as UTC; digits beyond the microsecond are cut off, a leap second is the next one."""
+    text = _text("time", value)
+    match = _RFC3339(text)
+    if match is None:
+        raise UnreadableEvent("time: not RFC 3339 with an offset, like 2026-11-23T09:30:00Z")
+    leap = match[1] == "60"
+    if leap:
+        text = f"{text[:17]}59{text[19:]}"
+    try:
+        moment = datetime.fromisoformat(text.upper())
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
+        return moment + timedelta(seconds=1) if leap else moment
+    except (ValueError, OverflowError):
+        raise UnreadableEvent("time: no such moment") from None
+
+
+def sequence(value: Any) -> int:
+    number = _integer("sequence", value)
+    if not 1 <= number <= _MAX_SEQUENCE:
+        raise UnreadableEvent("sequence: not from 1 to 2^63-1")
+    return number
+
+
+def schemaversion(value: Any) -> int:
+    """1 if absent. A version newer than ours is taken as it is: see schemas.upcasts."""
+    return 1 if value is None else _integer("schemaversion", value)
+
+
+def specversion(value: Any) -> None:
+    if _text("specversion", value) != "1.0":
+        raise UnreadableEvent("specversion: only CloudEvents 1.0 is read")
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        raise UnreadableEvent(f"{name} is missing")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise UnreadableEvent(f"{name}: not UTF-8") from None
+    if not isinstance(value, str):
+        raise UnreadableEvent(f"{name}: not a text")
+    if not value:
+        raise UnreadableEvent(f"{name} is empty")
+    if "\x00" in value:
+        raise UnreadableEvent(f"{name}: holds NUL, which PostgreSQL can't store")
+    return value
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = _text(name, value)
+    # 40 digits are far beyond 2^63 already; int() of very many is slow, then refused.
+    if not (text.isascii() and text.isdigit()) or len(text) > 40:
+        raise UnreadableEvent(f"{name}: not an integer")
+    return int(text)

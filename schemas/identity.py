@@ -1,0 +1,26 @@
+"""An event's identity: CloudEvents' (source, id), as the ledger keys it.
+
+The ledger's key is (uuid, source number). An id that is a UUID in its canonical spelling is that UUID, so that
+time-ordered ids (UUIDv7) keep their locality in the index; any other id is the UUIDv5 of itself, and the
+ledger keeps its text beside it. The source is part of the key, so equal ids of two producers stay two events.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+# Made once at random (uuid4); it has to stay what it is for ever.
+_NAMESPACE = uuid.UUID("6f0c8f0e-93a5-4a53-a3a4-1d1c1d2bd7a5")
+
+
+def is_canonical(event_id: str) -> bool:
+    """Whether the id is a UUID in lower case with hyphens, and so can be stored as one without loss."""
+    return _CANONICAL(event_id) is not None
+
+
+def event_uuid(event_id: str) -> str:
+    """The UUID, as text, under which the ledger keeps an event id."""
+    return event_id if _CANONICAL(event_id) else str(uuid.uuid5(_NAMESPACE, event_id))

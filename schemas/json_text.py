@@ -1,0 +1,106 @@
+"""Reading JSON exactly, and knowing what of it PostgreSQL's `jsonb` can't hold.
+
+The fast readers (pydantic-core, orjson) turn numbers into binary floats and let NaN or NUL through; this is the
+slow, exact reader behind them, used where the fast one stumbles or its input looks suspect.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from json.decoder import scanstring
+from typing import Any, NoReturn
+
+from schemas.errors import UnreadableEvent
+
+# numeric's limits: digits before and after the decimal point (PostgreSQL documentation, 8.1).
+_DIGITS_BEFORE, _DIGITS_AFTER = 131_072, 16_383
+
+_space = re.compile(r"[ \t\n\r]*").match
+
+
+def exact(text: str) -> Any:
+    """The JSON value with every number an int or a Decimal.
+
+    Raises UnreadableEvent if it is not JSON, or holds what PostgreSQL can't: NUL, half a surrogate pair, a
+    number beyond `numeric`.
+    """
+    try:
+        value = json.loads(text, parse_float=_decimal, parse_constant=_not_json)
+    except UnreadableEvent:
+        raise
+    except RecursionError:
+        raise UnreadableEvent("the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise UnreadableEvent(f"not JSON: {_without_input(error)}") from None
+    _refuse_unstorable(value)
+    return value
+
+
+def looks_suspect(raw: bytes) -> bool:
+    """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`."""
+    return b"\\u" in raw or b"NaN" in raw or b"Infinity" in raw
+
+
+def member_text(text: str, name: str) -> str | None:
+    """The source text of one member of a JSON object, exactly as written; None if absent, the last if repeated.
+
+    `text` has to be a valid JSON object. Cutting the text out keeps numbers as the producer wrote them (1.10),
+    which no parse and print through floats would.
+    """
+    decoder = json.JSONDecoder(parse_float=str)
+    found = None
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "}":
+        key, at = scanstring(text, at + 1, True)
+        start = _skip(text, _skip(text, at) + 1)
+        _, end = decoder.raw_decode(text, start)
+        if key == name:
+            found = text[start:end]
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    match = _space(text, at)
+    assert match is not None
+    return match.end()
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    if number.adjusted() >= _DIGITS_BEFORE or exponent < -_DIGITS_AFTER:
+        raise UnreadableEvent("a number is beyond what PostgreSQL can hold")
+    return number
+
+
+def _not_json(name: str) -> NoReturn:
+    raise UnreadableEvent(f"not JSON: {name} is no JSON value")
+
+
+def _without_input(error: ValueError) -> str:
+    """What is wrong and where, but never the text itself: it may be personal."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos}"
+    return "a number has too many digits"
+
+
+def _refuse_unstorable(value: Any) -> None:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            if "\x00" in item:
+                raise UnreadableEvent("a text holds NUL (\\u0000), which PostgreSQL can't store")
+            if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
+                raise UnreadableEvent("a text holds half a surrogate pair, which is no character")
+        elif isinstance(item, list):
+            todo.extend(item)
+        elif isinstance(item, dict):
+            todo.extend(item)
+            todo.extend(item.values())

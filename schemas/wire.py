@@ -1,0 +1,189 @@
+"""Kafka records into events: the three encodings of CONTRACT 1, recognised record by record.
+
+`decode` is total: whatever the bytes, it returns an event, a tombstone, or an Unreadable that says why.
+Our own codec rather than the CloudEvents SDK: that one invents an id and a time where they are missing,
+which would defeat deduplication and replay (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from schemas import attributes, json_text, payload
+from schemas.errors import UnreadableEvent
+from schemas.events import Decoded, Event, Record, Tombstone, Unreadable
+from schemas.identity import event_uuid
+
+MAX_BYTES = 1024 * 1024  # of a record's value; checked before anything is parsed
+
+Headers = Mapping[str, bytes | None]
+
+
+def decode(record: Record) -> Decoded:
+    """What a record is. Never raises."""
+    headers: Headers = dict(record.headers)  # of a repeated header the last counts
+    try:
+        if record.value is None:
+            return Tombstone(key_text(record.key), record)
+        return _event(record, headers, record.value)
+    except UnreadableEvent as error:
+        return Unreadable(error.why, *_whatever_names_it(record, headers), record)
+
+
+def key_text(key: bytes | None) -> str:
+    """The order id in a record's key, bare or (as Debezium's JSON converter writes it) as a JSON string."""
+    text = attributes.key("key", key)
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            text = attributes.key("key", from_json(text))
+        except ValueError:
+            return text
+    return text
+
+
+def _event(record: Record, headers: Headers, value: bytes) -> Event:
+    if len(value) > MAX_BYTES:
+        raise UnreadableEvent(f"{len(value)} bytes: an event has at most {MAX_BYTES}")
+    content_type = headers.get("content-type")
+    if content_type is not None and content_type[:23].lower() == b"application/cloudevents":
+        return _structured(record, _json_object(value), value)
+    if "ce_specversion" in headers:
+        return _binary(record, headers, value)
+    if b'"specversion"' in value:
+        parsed = _parsed(value)
+        if isinstance(parsed, dict) and "specversion" in parsed:
+            return _structured(record, parsed, value)
+    if "id" in headers and not any(name.startswith("ce_") for name in headers):
+        return _debezium(record, headers, value)
+    raise UnreadableEvent(
+        "no event: neither CloudEvents (a content-type, ce_specversion or specversion) nor an outbox header id"
+    )
+
+
+def _binary(record: Record, headers: Headers, value: bytes) -> Event:
+    get = headers.get
+    attributes.specversion(get("ce_specversion"))
+    kind = attributes.event_type(get("ce_type"))
+    version = attributes.schemaversion(get("ce_schemaversion"))
+    event_id = attributes.key("id", get("ce_id"))
+    return Event(
+        attributes.source(get("ce_source")),
+        event_id,
+        kind,
+        attributes.key("subject", get("ce_subject")),
+        attributes.sequence(get("ce_sequence")),
+        attributes.time(get("ce_time")),
+        *payload.read(kind, version, value),
+        event_uuid(event_id),
+        record,
+    )
+
+
+def _structured(record: Record, found: dict[str, Any], value: bytes) -> Event:
+    get = found.get
+    attributes.specversion(get("specversion"))
+    kind = attributes.event_type(get("type"))
+    version = attributes.schemaversion(get("schemaversion"))
+    event_id = attributes.key("id", get("id"))
+    if "data_base64" in found and "data" not in found:
+        data = payload.read(kind, version, _from_base64(found["data_base64"]))
+    else:
+        text = json_text.member_text(value.decode(), "data") if "data" in found else None
+        data = payload.read_parsed(kind, version, get("data"), text)
+    return Event(
+        attributes.source(get("source")),
+        event_id,
+        kind,
+        attributes.key("subject", get("subject")),
+        attributes.sequence(get("sequence")),
+        attributes.time(get("time")),
+        *data,
+        event_uuid(event_id),
+        record,
+    )
+
+
+def _debezium(record: Record, headers: Headers, value: bytes) -> Event:
+    get = headers.get
+    kind = attributes.event_type(get("eventType"))
+    version = attributes.schemaversion(get("schemaversion"))
+    event_id = attributes.key("id", get("id"))
+    source = get("source")
+    return Event(
+        attributes.source(record.topic if source is None else source),
+        event_id,
+        kind,
+        key_text(record.key),
+        attributes.sequence(get("sequence")),
+        attributes.time(get("time")),
+        *payload.read(kind, version, _unwrapped(value)),
+        event_uuid(event_id),
+        record,
+    )
+
+
+def _unwrapped(value: bytes) -> bytes:
+    """Debezium without JSON expansion sends the payload column as a JSON string that holds the JSON."""
+    if value.lstrip()[:1] != b'"':
+        return value
+    inner = _parsed(value)
+    return inner.encode() if isinstance(inner, str) else value
+
+
+def _from_base64(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (ValueError, TypeError):
+        raise UnreadableEvent("data_base64: not base64") from None
+
+
+def _parsed(value: bytes) -> Any:
+    try:
+        return from_json(value, allow_inf_nan=False)
+    except ValueError as error:
+        raise UnreadableEvent(f"not JSON: {error}") from None
+
+
+def _json_object(value: bytes) -> dict[str, Any]:
+    parsed = _parsed(value)
+    if not isinstance(parsed, dict):
+        raise UnreadableEvent("not a JSON object")
+    return parsed
+
+
+def _whatever_names_it(record: Record, headers: Headers) -> tuple[str | None, str | None]:
+    """(order id, event id) of a record that can't be read, as far as they can be: so that erasure finds it."""
+    found: Mapping[str, Any] = {}
+    if record.value is not None and len(record.value) <= MAX_BYTES and b'"specversion"' in record.value:
+        found = _object_or_nothing(record.value)
+    return (
+        _or_none("subject", headers.get("ce_subject"), found.get("subject")) or _key_or_none(record.key),
+        _or_none("id", headers.get("ce_id"), found.get("id"), headers.get("id")),
+    )
+
+
+def _object_or_nothing(value: bytes) -> dict[str, Any]:
+    try:
+        return _json_object(value)
+    except UnreadableEvent:
+        return {}
+
+
+def _or_none(name: str, *candidates: Any) -> str | None:
+    for candidate in candidates:
+        try:
+            return attributes.key(name, candidate)
+        except UnreadableEvent:
+            continue
+    return None
+
+
+def _key_or_none(key: bytes | None) -> str | None:
+    try:
+        return key_text(key)
+    except UnreadableEvent:
+        return None
