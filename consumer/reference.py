@@ -1,27 +1,24 @@
 """What the read models must hold, computed the obvious way: the oracle for tests and `verify`.
 
-Input is what the producer meant, not bytes: an event is a dict of its CloudEvents attributes `id,
-source, type, subject, time, sequence, data`, with `time` as RFC 3339 text, `sequence` as int, `data`
-as dict or None, and money in it as decimal text, Decimal or int (never float).
+Input is what the producer meant, not bytes: an event is a dict of its CloudEvents attributes (`id,
+source, type, subject, time, sequence, data`), with `time` as RFC 3339 text, `sequence` as int,
+`data` as dict or None, and money in it as decimal text, Decimal or int (never float).
 It imports nothing of ours, so that it shares no mistake with the code it judges.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, Inexact, localcontext
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from operator import itemgetter
 from typing import Any
 
 Row = dict[str, Any]
 
-# Quantities are unbounded, so no fixed precision is enough; Inexact proves that nothing is rounded.
-EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact])
+# Quantities are unbounded: more digits than a record can hold, and an error if it were not enough.
+EXACT = Context(prec=2_000_000, traps=[Inexact, InvalidOperation])
 
-# The status a type names, and the column that holds when it did. `order.refunded` has its own rule.
+# The status a type names and the column of its time; `order.refunded` names one only sometimes.
 STATES = {
     "order.placed": ("placed", "placed_at"),
     "order.confirmed": ("confirmed", "confirmed_at"),
@@ -34,11 +31,6 @@ STATES = {
 }
 STATELESS = {"order.line_added", "order.line_removed", "order.address_changed", "order.refunded"}
 KNOWN_TYPES = STATES.keys() | STATELESS
-
-ORDER_COLUMNS = """order_id version status customer_id customer_name customer_email currency
-    line_count unit_count total paid refunded lines shipping_address carrier tracking_number
-    cancel_reason placed_at confirmed_at paid_at shipped_at delivered_at cancelled_at
-    last_event_id last_event_at""".split()
 
 KEYS = {
     "order_summary": ("order_id",),
@@ -54,10 +46,6 @@ class Event:
     """A record that can be read; `attributes` as in the module's docstring."""
 
     attributes: Row
-
-    @property
-    def order_id(self) -> str:
-        return str(self.attributes["subject"])
 
 
 @dataclass(frozen=True)
@@ -101,10 +89,12 @@ def settle(deliveries: Iterable[Event | Broken | Tombstone]) -> Settled:
         match delivery:
             case Tombstone(order_id):
                 _erase(settled, order_id)
-            case _ if delivery.order_id in settled.erased:
+            case Event({"subject": order_id}) | Broken(order_id) if order_id in settled.erased:
                 settled.dropped += 1
             case Broken(order_id):
                 settled.dead.append(("unreadable", {"subject": order_id} if order_id else None))
+            case Event(event) if (event["source"], event["id"]) in settled.seen:
+                settled.duplicates += 1
             case Event(event):
                 _receive(settled, event)
     return settled
@@ -118,47 +108,38 @@ def _erase(settled: Settled, order_id: str) -> None:
 
 
 def _receive(settled: Settled, event: Row) -> None:
-    order_id, identity = event["subject"], (event["source"], event["id"])
-    if identity in settled.seen:
-        settled.duplicates += 1
-    else:
-        settled.seen.add(identity)
-        settled.waiting.setdefault(order_id, []).append(event)
-        _advance(settled, order_id)
-
-
-def _advance(settled: Settled, order_id: str) -> None:
-    """Take out of the waiting, first come first tried, all whose turn it is or was."""
-    history, waiting = settled.applied.get(order_id, []), settled.waiting[order_id]
-    while due := [event for event in waiting if event["sequence"] <= len(history) + 1]:
+    """Let it wait, then take from the waiting, in order of arrival, all whose turn it is or was."""
+    settled.seen.add((event["source"], event["id"]))
+    history = settled.applied.get(event["subject"], [])
+    waiting = settled.waiting.setdefault(event["subject"], [])
+    waiting.append(event)
+    while due := [other for other in waiting if other["sequence"] <= len(history) + 1]:
         event = due[0]
         waiting.remove(event)
+        known, places = event["type"] in KNOWN_TYPES, event["type"] == "order.placed"
         if event["sequence"] <= len(history):
             settled.dead.append(("version_conflict", event))
-        elif not _fits(history, event):
+        elif known and places == _is_placed(history):
             settled.dead.append(("invalid_history", event))
         else:
             history.append(event)
-            settled.applied[order_id] = history
-            settled.unknown_types += event["type"] not in KNOWN_TYPES
+            settled.applied[event["subject"]] = history
+            settled.unknown_types += not known
 
 
-def _fits(history: list[Row], event: Row) -> bool:
-    if event["type"] not in KNOWN_TYPES:
-        return True
-    placed = any(earlier["type"] == "order.placed" for earlier in history)
-    return placed != (event["type"] == "order.placed")
+def _is_placed(history: Sequence[Row]) -> bool:
+    return any(event["type"] == "order.placed" for event in history)
 
 
 def read_models(applied: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     """The rows of all five read models, each sorted by its key, without `projected_at`."""
     with localcontext(EXACT):
-        orders = [_order(order_id, history) for order_id, history in applied.items()]
-        orders = [order for order in orders if order["placed_at"] is not None]
+        orders = [_order(history) for history in applied.values() if _is_placed(history)]
+        customers = _by_key(orders, KEYS["customer_summary"])
         models = {
             "order_summary": orders,
-            "order_timeline": [_told(e) for history in applied.values() for e in history],
-            "customer_summary": _customers(orders),
+            "order_timeline": [_told(event) for history in applied.values() for event in history],
+            "customer_summary": [_customer(theirs) for theirs in customers.values()],
             "product_sales_daily": _products(orders),
             "fulfilment_queue": _queue(orders),
         }
@@ -172,18 +153,20 @@ def _told(event: Row) -> Row:
     return row | {"occurred_at": instant(event["time"]), "data": event["data"]}
 
 
-def _order(order_id: str, history: Sequence[Row]) -> Row:
-    row: Row = dict.fromkeys(ORDER_COLUMNS)
-    row |= {"order_id": order_id, "paid": Decimal(0), "refunded": Decimal(0), "lines": []}
+def _order(history: Sequence[Row]) -> Row:
+    row: Row = {column: None for _, column in STATES.values() if column}
+    row |= dict.fromkeys(("carrier", "tracking_number", "cancel_reason"))
+    row |= {"lines": [], "paid": Decimal(0), "refunded": Decimal(0)}
     for event in history:
+        status, column = STATES.get(event["type"], (None, None))
+        row |= {"status": status} if status else {}
+        row |= {column: instant(event["time"])} if column else {}
         _tell(row, event["type"], event["data"] or {})
-        _name_state(row, event["type"], instant(event["time"]))
     row["line_count"] = len(row["lines"])
     row["unit_count"] = sum(line["quantity"] for line in row["lines"])
-    row["total"] = sum((_worth(line) for line in row["lines"]), Decimal(0))
-    row["version"], row["last_event_id"] = len(history), history[-1]["id"]
-    row["last_event_at"] = instant(history[-1]["time"])
-    return row
+    row["total"] = _worth(row["lines"])
+    row |= {"order_id": event["subject"], "version": event["sequence"]}
+    return row | {"last_event_id": event["id"], "last_event_at": instant(event["time"])}
 
 
 def _tell(row: Row, event_type: str, data: Row) -> None:
@@ -204,50 +187,31 @@ def _tell(row: Row, event_type: str, data: Row) -> None:
             row["paid"] += Decimal(data["amount"])
         case "order.refunded":
             row["refunded"] += Decimal(data["amount"])
+            if row["refunded"] >= row["paid"]:
+                row["status"] = "refunded"
         case "order.shipped":
             row["carrier"], row["tracking_number"] = data["carrier"], data["tracking_number"]
         case "order.cancelled":
             row["cancel_reason"] = data["reason"]
 
 
-def _name_state(row: Row, event_type: str, time: datetime) -> None:
-    status, at = STATES.get(event_type, (None, None))
-    if event_type == "order.refunded" and row["refunded"] >= row["paid"]:
-        status = "refunded"
-    if status:
-        row["status"] = status
-    if at:
-        row[at] = time
-
-
 def _line(line: Row) -> Row:
-    row = {"sku": line["sku"], "title": line.get("title"), "quantity": line["quantity"]}
-    return row | {"unit_price": _text(line["unit_price"])}
-
-
-def _text(money: str | int | Decimal) -> str:
-    """The producer's own text, or the shortest plain one of a JSON number."""
-    return money if isinstance(money, str) else format(Decimal(money).normalize(), "f")
+    price = line["unit_price"]
+    text = price if isinstance(price, str) else format(Decimal(price).normalize(), "f")
+    return {c: line.get(c) for c in ("sku", "title", "quantity")} | {"unit_price": text}
 
 
 def _add_line(lines: list[Row], added: Row) -> None:
+    twin = added["sku"], Decimal(added["unit_price"])
     for line in lines:
-        same_price = Decimal(line["unit_price"]) == Decimal(added["unit_price"])
-        if line["sku"] == added["sku"] and same_price:
+        if (line["sku"], Decimal(line["unit_price"])) == twin:
             line["quantity"] += added["quantity"]
             return
     lines.append(added)
 
 
-def _worth(line: Row) -> Decimal:
-    return Decimal(line["quantity"]) * Decimal(line["unit_price"])
-
-
-def _customers(orders: list[Row]) -> list[Row]:
-    theirs = defaultdict(list)
-    for order in orders:
-        theirs[order["customer_id"], order["currency"]].append(order)
-    return [_customer(own) for own in theirs.values()]
+def _worth(lines: list[Row]) -> Decimal:
+    return sum((line["quantity"] * Decimal(line["unit_price"]) for line in lines), Decimal(0))
 
 
 def _customer(orders: list[Row]) -> Row:
@@ -265,29 +229,27 @@ def _customer(orders: list[Row]) -> Row:
 
 
 def _products(orders: list[Row]) -> list[Row]:
-    sold = defaultdict(list)
-    for order in orders:
-        for line in order["lines"] if not order["cancelled_at"] else []:
-            key = line["sku"], order["placed_at"].date(), order["currency"]
-            sold[key].append((order["order_id"], line))
+    sales = [
+        line | {"day": o["placed_at"].date(), "currency": o["currency"], "order_id": o["order_id"]}
+        for o in orders
+        for line in (o["lines"] if not o["cancelled_at"] else [])
+    ]
     return [
-        {"sku": sku, "day": day, "currency": currency}
-        | {"orders": len({order_id for order_id, _ in sales})}
-        | {"units": sum(line["quantity"] for _, line in sales)}
-        | {"revenue": sum((_worth(line) for _, line in sales), Decimal(0))}
-        for (sku, day, currency), sales in sold.items()
+        dict(zip(KEYS["product_sales_daily"], place, strict=True))
+        | {"orders": len({line["order_id"] for line in lines})}
+        | {"units": sum(line["quantity"] for line in lines), "revenue": _worth(lines)}
+        for place, lines in _by_key(sales, KEYS["product_sales_daily"]).items()
     ]
 
 
 def _queue(orders: list[Row]) -> list[Row]:
     copied = ("order_id", "customer_id", "customer_name", "unit_count", "total", "currency")
+    held = [o for o in orders if not o["shipped_at"] and not o["cancelled_at"]]
+    ready = [o for o in held if o["confirmed_at"] and o["paid"] >= o["total"]]
+    # Nothing to pay, nothing captured: then it was ready as soon as it was confirmed.
+    since = [max(o["confirmed_at"], o["paid_at"] or o["confirmed_at"]) for o in ready]
     return [
-        {column: order[column] for column in copied}
-        # Nothing to pay, nothing captured: then it was ready as soon as it was confirmed.
-        | {"ready_since": max(order["confirmed_at"], order["paid_at"] or order["confirmed_at"])}
-        for order in orders
-        if order["confirmed_at"] and order["paid"] >= order["total"]
-        if not order["shipped_at"] and not order["cancelled_at"]
+        {c: o[c] for c in copied} | {"ready_since": t} for o, t in zip(ready, since, strict=True)
     ]
 
 
@@ -309,31 +271,29 @@ class Difference:
     actual: object
 
     def __str__(self) -> str:
-        where = "/".join(map(str, self.key)) + (f".{self.column}" if self.column else "")
-        return f"{where}: expected {self.expected!r}, found {self.actual!r}"
+        where = self.column or "row"
+        return f"{self.key} {where}: expected {self.expected!r}, found {self.actual!r}"
 
 
 def compare(
     expected_rows: Iterable[Row], actual_rows: Iterable[Row], key: Sequence[str], limit: int = 20
 ) -> list[Difference]:
-    """The first `limit` differences, by key; numbers are equal by value, columns that the expected
-    rows don't have are not looked at, and each key may occur once."""
+    """The first `limit` differences in the expected columns, by key; numbers are equal by value."""
     expected, actual = _by_key(expected_rows, key), _by_key(actual_rows, key)
-    differences: list[Difference] = []
+    differences = []
     for place in sorted(expected.keys() | actual.keys()):
         should, found = expected.get(place, []), actual.get(place, [])
         if len(should) == len(found) == 1:
-            row = found[0]
             for column, value in should[0].items():
-                if column not in row or row[column] != value:
-                    differences.append(Difference(place, column, value, row.get(column)))
+                if found[0].get(column, "no such column") != value:
+                    differences.append(Difference(place, column, value, found[0].get(column)))
         else:
             differences.append(Difference(place, None, should, found))
     return differences[:limit]
 
 
 def _by_key(rows: Iterable[Row], key: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    grouped = defaultdict(list)
+    grouped: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        grouped[tuple(row[column] for column in key)].append(row)
+        grouped.setdefault(tuple(row[column] for column in key), []).append(row)
     return grouped
