@@ -48,7 +48,7 @@ class SimulationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a delivery says: an event (its attributes), a tombstone, or nothing, because of a flaw."""
+    """What a delivery says: an event (its attributes), a tombstone, or nothing, for a `flaw`."""
 
     kind: Literal["event", "broken", "tombstone"]
     event: Data | None = None
@@ -145,8 +145,8 @@ _GOOD = (b'{"customer":{"id":"c-0","name":"Eve"},"currency":"EUR",'
 _FLAWS: list[tuple[str | bytes, Any]] = [
     ("id", None), (b"}]}", b""), ("id", ""), (_GOOD, b"not JSON"), ("subject", None),
     ("type", None), (b"Eve", b"E\\u0000e"), ("source", None), (b'"9"', b'"-1.00"'), ("time", None),
-    (b":1,", b":0,"), ("sequence", None), (b'"9"', b'"1.23456"'), ("time", "yesterday"), (b'"9"', b'"NaN"'),
-    ("time", "2026-01-01T12:00:00"), (b"}]}", b""), (b'"9"', b'"100000000000000"'),
+    (b":1,", b":0,"), ("sequence", None), (b'"9"', b'"1.23456"'), ("time", "yesterday"),
+    (b'"9"', b'"NaN"'), ("time", "2026-01-01T12:00:00"), (b"}]}", b""), (b'"9"', b'"100000000000000"'),
     ("sequence", 0), (b":1,", b":true,"), ("sequence", -1), (b":1,", b':"3",'), ("sequence", 1.5),
     (b"Eve", b"\\ud800"), ("sequence", 2**63), (b"[{", b'[],"x":[{'), ("id", "x" * 201),
     (b"Eve", b"\xff\xfe"), ("subject", ""), (_GOOD, b"[1,2]"), ("subject", "y" * 201),
