@@ -98,9 +98,7 @@ def evolve(state: OrderState, event: Event) -> OrderState:
 
 def parse_lines(text: str) -> list[Line]:
     """The lines in a state's JSON text. pydantic's reader, as orjson would make a float of a very large quantity."""
-    return [
-        Line(line["sku"], line["title"], line["quantity"], line["unit_price"]) for line in from_json(text)
-    ]
+    return [Line(line["sku"], line["title"], line["quantity"], line["unit_price"]) for line in from_json(text)]
 
 
 def _placed(_: OrderState, event: Event) -> Changes:

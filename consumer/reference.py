@@ -248,9 +248,7 @@ def _queue(orders: list[Row]) -> list[Row]:
     ready = [o for o in held if o["confirmed_at"] and o["paid"] >= o["total"]]
     # Nothing to pay, nothing captured: then it was ready as soon as it was confirmed.
     since = [max(o["confirmed_at"], o["paid_at"] or o["confirmed_at"]) for o in ready]
-    return [
-        {c: o[c] for c in copied} | {"ready_since": t} for o, t in zip(ready, since, strict=True)
-    ]
+    return [{c: o[c] for c in copied} | {"ready_since": t} for o, t in zip(ready, since, strict=True)]
 
 
 def instant(text: str) -> datetime:

@@ -109,8 +109,7 @@ class _Judgement:
             elif isinstance(item, Tombstone):
                 self._erase(item)
             else:
-                self._unreadable.append(Letter("unreadable", item.why, item))
-                self._result.counts["unreadable"] += 1
+                self._unreadable_record(item)
         return self._finish()
 
     def _event(self, event: Event) -> None:
@@ -133,6 +132,13 @@ class _Judgement:
                 counts["parked"] += 1
             else:
                 self._conflict(change, event)
+
+    def _unreadable_record(self, item: Unreadable) -> None:
+        if item.order_id is not None and self._change(item.order_id).after.erased:
+            self._result.counts["erased"] += 1  # it may hold what the erasure was for
+        else:
+            self._unreadable.append(Letter("unreadable", item.why, item))
+            self._result.counts["unreadable"] += 1
 
     def _change(self, order_id: str) -> Change:
         change = self._result.changes.get(order_id)
@@ -191,9 +197,7 @@ class _Judgement:
         change.applied.clear()
         self._queues.pop(tombstone.order_id, None)
         self._letters.pop(tombstone.order_id, None)
-        self._unreadable = [
-            letter for letter in self._unreadable if _order_of(letter) != tombstone.order_id
-        ]
+        self._unreadable = [letter for letter in self._unreadable if _order_of(letter) != tombstone.order_id]
         self._result.erased.append(tombstone)
         self._result.counts["tombstone"] += 1
 
@@ -205,8 +209,7 @@ class _Judgement:
             for events in queue.values():
                 result.parked += [event for event in events if identity(event) not in self._stored]
         result.unparked = [
-            event for event in self._left_queue
-            if identity(event) in self._stored and event.order_id not in gone
+            event for event in self._left_queue if identity(event) in self._stored and event.order_id not in gone
         ]
         result.counts["applied"] = sum(len(change.applied) for change in result.changes.values())
         return result

@@ -1,14 +1,14 @@
 """Everything this project raises, by what the caller does next.
 
-    ProjectorError
-    ├── UnreadableEvent        dead letter: nobody can apply these bytes
-    ├── InvalidHistory         dead letter: the order's history can't take this event
-    ├── TryAgain               run the whole unit of work again, after a pause
-    │   ├── LostRace           another writer was first; at once, no pause needed
-    │   └── Unavailable        a dependency is away or refuses for now
-    ├── Unstorable             PostgreSQL refuses a value: isolate the record that holds it
-    ├── OutOfPlace             stop this consumer and begin again at the checkpoints
-    └── Refused                stop the program: a person has to change something
+ProjectorError
+├── UnreadableEvent        dead letter: nobody can apply these bytes
+├── InvalidHistory         dead letter: the order's history can't take this event
+├── TryAgain               run the whole unit of work again, after a pause
+│   ├── LostRace           another writer was first; at once, no pause needed
+│   └── Unavailable        a dependency is away or refuses for now
+├── Unstorable             PostgreSQL refuses a value: isolate the record that holds it
+├── OutOfPlace             stop this consumer and begin again at the checkpoints
+└── Refused                stop the program: a person has to change something
 """
 
 from __future__ import annotations

@@ -114,9 +114,7 @@ DATA_OF: dict[str, Any] = {
 }
 
 KNOWN_TYPES = frozenset(DATA_OF)
-ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    name: TypeAdapter(data) for name, data in DATA_OF.items() if data is not None
-}
+ADAPTERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(data) for name, data in DATA_OF.items() if data is not None}
 
 
 class Record(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # public in the module, not in typeshed
 from typing import Any, NoReturn
 
 from schemas.errors import UnreadableEvent

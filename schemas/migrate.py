@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import asyncpg
+from schemas.connection import Connection
 
 # Made once at random; whoever changes the schema holds it.
 _LOCK = 7_203_185_524_116_309
@@ -33,7 +33,7 @@ def migrations() -> list[Migration]:
     return [Migration(name[:4], name, _up(text)) for name, text in found]
 
 
-async def migrate(connection: asyncpg.Connection) -> list[str]:
+async def migrate(connection: Connection) -> list[str]:
     """Apply what is missing; the names of the files applied. The caller holds `schema_lock`."""
     statements = _statements()
     await connection.execute(statements["prepare"])
@@ -48,7 +48,7 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
     return applied
 
 
-async def pending(connection: asyncpg.Connection) -> list[str]:
+async def pending(connection: Connection) -> list[str]:
     """The names of the files that this database still lacks."""
     statements = _statements()
     if not await connection.fetchval(statements["known"]):
@@ -58,7 +58,7 @@ async def pending(connection: asyncpg.Connection) -> list[str]:
 
 
 @asynccontextmanager
-async def schema_lock(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def schema_lock(connection: Connection) -> AsyncIterator[None]:
     """One change of schema at a time, in all the fleet. Held by the session, so a killed process lets go of it."""
     statements = _statements()
     await connection.execute(statements["lock"], _LOCK)
@@ -76,4 +76,4 @@ def _statements() -> dict[str, str]:
     """The runner's own five statements (schemas is below runtime, whose loader reads the others)."""
     text = files("schemas").joinpath("ddl", "runner.sql").read_text("utf-8")
     blocks = text.split("-- name: ")[1:]
-    return {block.partition("\n")[0].strip(): cast(str, block.partition("\n")[2]) for block in blocks}
+    return {block.partition("\n")[0].strip(): block.partition("\n")[2] for block in blocks}

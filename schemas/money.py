@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 SCALE = 4
-UNITS_PER_ONE = 10**SCALE
+UNITS_PER_ONE = 10_000
 
 # From 0, below 10^14, at most 4 decimal places (CONTRACT 1). Matched by pydantic-core's Rust engine, where `$`
 # is the end of the text, not of a line, and [0-9] keeps out the other scripts' digits that Decimal() takes.
@@ -40,7 +40,7 @@ def from_numeric(value: Decimal) -> int:
     if not isinstance(exponent, int):
         raise ValueError("not a finite number")
     number = int("".join(map(str, digits)))
-    shifted = number * 10 ** (exponent + SCALE) if exponent >= -SCALE else number // 10 ** (-exponent - SCALE)
+    shifted: int = number * 10 ** (exponent + SCALE) if exponent >= -SCALE else number // 10 ** (-exponent - SCALE)
     return -shifted if sign else shifted
 
 

@@ -65,7 +65,8 @@ JOIN projector.event_sources AS s USING (source_no);
 
 CREATE TABLE projector.orders (
     order_id         text COLLATE "C" NOT NULL,
-    version          bigint NOT NULL,
+    revision         bigint NOT NULL,              -- writes of this row so far: what a writer compares
+    version          bigint NOT NULL,              -- events applied; 0: nothing yet, but something waits
     erased           boolean NOT NULL DEFAULT false,
     status           text COLLATE "C",
     customer_id      text COLLATE "C",

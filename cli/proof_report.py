@@ -1,0 +1,58 @@
+"""The proof of a demo, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from consumer.proof import Check
+from runtime.settings import Settings
+
+_SHOWN = 5  # differences of each check that are printed
+
+
+def report(console: Console, checks: Sequence[Check], examples: Sequence[dict[str, Any]]) -> int:
+    """Print what was proved; the exit code: 0 only if every row was equal."""
+    table = Table(title="Proved against an independent recomputation from what the producer meant")
+    for name, side in (
+        ("what", "left"),
+        ("expected rows", "right"),
+        ("found", "right"),
+        ("differences", "right"),
+    ):
+        table.add_column(name, justify="right" if side == "right" else "left")
+    for check in checks:
+        table.add_row(check.name, f"{check.expected:,}", f"{check.found:,}", str(len(check.differences)))
+    console.print(table)
+    for check in checks:
+        for difference in check.differences[:_SHOWN]:
+            console.print(f"{check.name}: {difference}", markup=False)
+    if examples:
+        shown = Table(*examples[0], title="A few of the orders")
+        for row in examples:
+            shown.add_row(*map(str, row.values()))
+        console.print(shown)
+    wrong = sum(len(check.differences) for check in checks)
+    console.print("Every row is equal." if not wrong else f"{wrong} differences.")
+    return 1 if wrong else 0
+
+
+def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
+    """Where to go from here."""
+    console.print("\nWhat to try next:")
+    if stays:
+        url = settings.database_url.get_secret_value()
+        console.print(f'  psql "{url}" -c "SELECT * FROM read_model.order_summary LIMIT 5"', markup=False)
+        console.print(
+            f"  KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} PROJECTOR_TOPICS={settings.topics[0]} "
+            f"DATABASE_URL='{url}' projector status",
+            markup=False,
+        )
+        console.print("  Ctrl-C ends the demo and stops what it started.")
+    else:
+        console.print("  projector up                          # embedded services that stay")
+        console.print("  projector migrate; projector worker   # with the two variables that `up` prints exported")
+        console.print("  projector simulate --orders 1000; projector status")

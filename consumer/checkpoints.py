@@ -1,0 +1,70 @@
+"""How far each partition is applied, and who may move it on.
+
+A checkpoint moves in the batch's own transaction, by compare-and-set on (epoch, next offset). The epoch grows at
+each change of owner, so a worker that has lost a partition without knowing it can commit nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from runtime.sql import Queries
+from schemas.connection import Connection
+from schemas.errors import OutOfPlace
+
+_SQL = Queries("consumer", "queries.sql")
+
+
+class Place(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A partition as its owner holds it: where it goes on, in which epoch, and the shard of its sums."""
+
+    next_offset: int
+    epoch: int
+    shard: int
+
+
+class Move(NamedTuple):
+    """A checkpoint's step: from where it is held to `next_offset`; `last_event_at` is the newest event's time."""
+
+    place: Place
+    hold: Hold
+    next_offset: int
+    last_event_at: datetime | None
+
+
+async def take(connection: Connection, starts: Mapping[Place, int], owner: str) -> dict[Place, Hold]:
+    """Become the owner of partitions. One without a checkpoint gets the start given for it."""
+    rows = await connection.fetch(
+        _SQL["checkpoints_take"],
+        [place.topic for place in starts],
+        [place.partition for place in starts],
+        list(starts.values()),
+        owner,
+    )
+    return {Place(row["topic"], row["partition"]): Hold(row["next_offset"], row["epoch"], row["shard"]) for row in rows}
+
+
+async def advance(connection: Connection, moves: Sequence[Move]) -> None:
+    """Move checkpoints on. Raises OutOfPlace if one of them isn't where its owner believes, or isn't its own."""
+    moved = await connection.execute(
+        _SQL["checkpoints_advance"],
+        [move.place.topic for move in moves],
+        [move.place.partition for move in moves],
+        [move.hold.epoch for move in moves],
+        [move.hold.next_offset for move in moves],
+        [move.next_offset for move in moves],
+        [move.last_event_at for move in moves],
+    )
+    if int(moved.rsplit(" ", 1)[1]) != len(moves):
+        raise OutOfPlace("a checkpoint was moved, or its partition taken, by another worker")

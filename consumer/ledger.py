@@ -1,0 +1,93 @@
+"""The ledger: which events were applied. Duplicate check, timeline and journal in one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from consumer.verdicts import Identity
+from runtime.sql import Queries
+from schemas.connection import Connection
+from schemas.errors import LostRace
+from schemas.events import Event
+from schemas.identity import is_canonical
+
+_SQL = Queries("consumer", "queries.sql")
+
+
+class SourceNumbers:
+    """The numbers of event sources, remembered: they never change, and there are few.
+
+    A source that is new gets its number in a transaction of its own: a number that a rolled-back batch remembers
+    would be wrong for ever. `limit` bounds the memory against a producer that makes up a source per event.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._numbers: dict[str, int] = {}
+        self._limit = limit
+
+    async def learn(self, connection: Connection, sources: Iterable[str]) -> None:
+        """Know these sources. Not to be called inside a transaction that may roll back."""
+        wanted = set(sources)
+        new = wanted.difference(self._numbers)
+        if not new:
+            return
+        if len(self._numbers) + len(new) > self._limit:
+            self._numbers.clear()
+            new = wanted
+        missing = new
+        while missing:  # a source that another worker adds meanwhile is seen by the next look
+            rows = await connection.fetch(_SQL["sources_number"], sorted(missing))
+            self._numbers.update((row["source"], row["source_no"]) for row in rows)
+            missing = missing.difference(self._numbers)
+
+    def __getitem__(self, source: str) -> int:
+        return self._numbers[source]
+
+    def keys_of(self, identities: Sequence[Identity]) -> tuple[list[str], list[int]]:
+        """The ledger's keys as two arrays: UUIDs and source numbers."""
+        return [uuid for _, uuid in identities], [self._numbers[source] for source, _ in identities]
+
+
+async def known(connection: Connection, identities: Sequence[Identity], numbers: SourceNumbers) -> set[Identity]:
+    """Those among the identities that were applied."""
+    return await _among(connection, "ledger_known", identities, numbers)
+
+
+async def pending(connection: Connection, identities: Sequence[Identity], numbers: SourceNumbers) -> set[Identity]:
+    """Those among the identities that are parked or in dead letters."""
+    return await _among(connection, "pending_known", identities, numbers)
+
+
+async def append(connection: Connection, events: Sequence[Event], numbers: SourceNumbers) -> None:
+    """Enter events as applied. Raises LostRace if one of them, or its order's version, is in already."""
+    if not events:
+        return
+    written = await connection.execute(
+        _SQL["ledger_append"],
+        [event.uuid for event in events],
+        [numbers[event.source] for event in events],
+        [event.version for event in events],
+        [event.time for event in events],
+        [event.order_id for event in events],
+        [event.type for event in events],
+        [None if is_canonical(event.id) else event.id for event in events],
+        [event.data_text for event in events],
+    )
+    if int(written.rsplit(" ", 1)[1]) != len(events):
+        raise LostRace("one of these events was applied by somebody else")
+
+
+async def erase(connection: Connection, order_ids: Sequence[str]) -> None:
+    """Forget the history of orders, and all that waits or lies in dead letters for them."""
+    for query in ("ledger_erase", "parked_erase", "letters_erase"):
+        await connection.execute(_SQL[query], order_ids)
+
+
+async def _among(
+    connection: Connection, query: str, identities: Sequence[Identity], numbers: SourceNumbers
+) -> set[Identity]:
+    if not identities:
+        return set()
+    by_number = {numbers[source]: source for source, _ in identities}
+    rows = await connection.fetch(_SQL[query], *numbers.keys_of(identities))
+    return {(by_number[row["source_no"]], row["event_uuid"]) for row in rows}

@@ -1,0 +1,143 @@
+"""One member's partitions: who it is for Kafka, what it holds in PostgreSQL, and when it may work.
+
+Positions come from `projector.checkpoints` and nowhere else. A rebalance opens a new epoch: what was fetched under
+the old one is thrown away, since aiokafka hands out records before the assignment callback has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from consumer import checkpoints
+from consumer.checkpoints import Place
+from consumer.processor import Holds
+from runtime import postgres
+from runtime.kafka import translated
+from schemas.connection import Pool
+from schemas.errors import Refused
+
+_log = structlog.get_logger("projector.membership")
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
+    """The partitions of one consumer session. `failed` holds what went wrong in a rebalance, if anything did."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, owner: str) -> None:
+        self.epoch = 0
+        self.holds: Holds = {}
+        self.failed: Exception | None = None
+        self._consumer = consumer
+        self._pool = pool
+        self._owner = owner
+        self._open = asyncio.Event()
+        self._gaps: dict[TopicPartition, int] = {}
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Close the gate. The batch in hand may still commit: the next owner's epoch decides."""
+        self.epoch += 1
+        self._open.clear()
+        self.holds = {}
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Take the partitions in PostgreSQL, go to where their checkpoints stand, open the gate."""
+        try:
+            await self._take(list(assigned))
+        except Exception as error:  # the boundary to aiokafka, which would log it and go on
+            self.failed = error
+        finally:
+            self.epoch += 1
+            self._open.set()
+
+    async def _take(self, assigned: list[TopicPartition]) -> None:
+        if not assigned:
+            self.holds = {}
+            return
+        with translated():
+            first = await self._consumer.beginning_offsets(assigned)
+        starts = {Place(one.topic, one.partition): first[one] for one in assigned}
+        with postgres.translated():
+            async with self._pool.acquire(timeout=10) as connection:
+                self.holds = await checkpoints.take(connection, starts, self._owner)
+        for place, hold in self.holds.items():
+            if hold.next_offset < starts[place]:
+                raise Refused(
+                    f"{place.topic}/{place.partition}: the checkpoint stands at {hold.next_offset}, but Kafka's log "
+                    f"begins at {starts[place]}: retention took events before they were applied. Nothing was skipped"
+                )
+            self._consumer.seek(TopicPartition(*place), hold.next_offset)
+        _log.info("partitions_taken", partitions=[place.partition for place in self.holds], owner=self._owner)
+
+    async def fetch(self, lane: int, lanes: int, most: int, wait: float) -> tuple[int, list[ConsumerRecord]]:
+        """(epoch, records) of this lane's share of the partitions: those that follow on from the holds.
+
+        Waits up to `wait` seconds for records. The caller compares the epoch before it uses them.
+        """
+        try:
+            await asyncio.wait_for(self._open.wait(), wait)
+        except TimeoutError:
+            return self.epoch, []
+        if self.failed is not None:
+            raise self.failed
+        epoch = self.epoch
+        mine = [TopicPartition(*place) for place in sorted(self.holds)][lane::lanes]
+        if not mine and lane:
+            await asyncio.sleep(wait)
+            return epoch, []
+        # The first lane polls without partitions too: a member that doesn't is put out of the group for good.
+        fetched = await self._poll(mine, most, wait)
+        if epoch != self.epoch:
+            return epoch, []
+        records: list[ConsumerRecord] = []
+        for partition, found in fetched.items():
+            records += self._following(partition, found)
+        return epoch, records
+
+    async def _poll(
+        self, mine: list[TopicPartition], most: int, wait: float
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Never cancelled and never without a time limit of its own: a cancelled getmany turns aiokafka's poll
+        watchdog off for ever."""
+        with translated():
+            try:
+                fetched: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+                    *mine, timeout_ms=int(wait * 1000), max_records=most
+                )
+                return fetched
+            except NoOffsetForPartitionError:
+                return {}  # asked for before the assignment callback had put the position right
+            except OffsetOutOfRangeError as error:
+                raise Refused(
+                    f"Kafka no longer holds what comes next ({error}): retention has overtaken the checkpoint, or "
+                    "the topic was made anew. Nothing was skipped; see docs/operations.md"
+                ) from None
+
+    def moved(self, epoch: int, holds: Holds) -> None:
+        """The checkpoints have moved on, as far as this epoch still lasts."""
+        if epoch == self.epoch:
+            self.holds.update(holds)
+
+    def _following(self, partition: TopicPartition, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
+        hold = self.holds.get(Place(partition.topic, partition.partition))
+        if hold is None:
+            return []
+        fresh = (
+            records
+            if records[0].offset >= hold.next_offset
+            else [record for record in records if record.offset >= hold.next_offset]
+        )
+        if fresh and fresh[0].offset > hold.next_offset and self._gaps.get(partition) != fresh[0].offset:
+            # Records may be missing: fetched under another epoch, or dropped by the client. Look once more; a gap
+            # that is still there is the log's own (compaction, a transaction's marker, retention).
+            self._gaps[partition] = fresh[0].offset
+            self._consumer.seek(partition, hold.next_offset)
+            return []
+        return fresh
+
+
+def place_of(record: ConsumerRecord) -> Place:
+    return Place(record.topic, record.partition)

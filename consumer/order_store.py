@@ -1,0 +1,82 @@
+"""The orders' states in PostgreSQL: read without locks, written by compare-and-set.
+
+A batch reads its orders as they stand and writes each only if its revision is still the one it read; the number
+of rows written says whether all were. Nobody waits for a lock to read, a new order needs no stub, and the
+lost wake-up (parking an event while another worker applies the one it waits for) can't happen, since a
+parked event's order is written too. After a lost race the orders are locked first, in key order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import asyncpg
+
+from consumer.order import OrderState
+from consumer.verdicts import Change
+from runtime.sql import Queries
+from schemas import money
+from schemas.connection import Connection
+from schemas.errors import LostRace
+
+_SQL = Queries("consumer", "queries.sql")
+
+_FIELDS = tuple(field.name for field in fields(OrderState))
+_in_order = attrgetter(*_FIELDS)
+_NUMBERS = ("unit_count", "total", "paid", "refunded")
+_UNIT_COUNT = _FIELDS.index("unit_count")
+_MONEY = tuple(_FIELDS.index(name) for name in ("total", "paid", "refunded"))
+
+
+class Orders(dict[str, OrderState]):
+    """States by order id, as read, with the revision that each had."""
+
+    def __init__(self, states: Mapping[str, OrderState], revisions: Mapping[str, int]) -> None:
+        super().__init__(states)
+        self.revisions = revisions
+
+
+async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool = False) -> Orders:
+    """The orders among these that exist. `hold` locks them until the transaction ends."""
+    wanted = list(order_ids)
+    if hold:
+        await connection.fetchval(_SQL["orders_hold"], wanted)
+    rows = await connection.fetch(_SQL["orders_read"], wanted)
+    states, revisions = {}, {}
+    for row in rows:
+        state, revision = from_row(row)
+        states[state.order_id] = state
+        revisions[state.order_id] = revision
+    return Orders(states, revisions)
+
+
+async def write(connection: Connection, changes: Iterable[Change], revisions: Mapping[str, int]) -> None:
+    """Write what these changes leave behind. Raises LostRace if somebody else has written one of the orders."""
+    rows = [_row(change.after, revisions.get(change.after.order_id, 0) + 1) for change in changes]
+    if not rows:
+        return
+    written = await connection.execute(_SQL["orders_write"], *map(list, zip(*rows, strict=True)))
+    if int(written.rsplit(" ", 1)[1]) != len(rows):
+        raise LostRace("another writer changed one of these orders")
+
+
+def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
+    """(state, revision) of a row of `orders_read`."""
+    found: dict[str, Any] = dict(row)
+    revision = found.pop("revision")
+    for name in _NUMBERS:
+        found[name] = int(found[name])
+    state = object.__new__(OrderState)
+    state.__dict__.update(found)
+    return state, revision
+
+
+def _row(state: OrderState, revision: int) -> tuple[Any, ...]:
+    values = list(_in_order(state))
+    values[_UNIT_COUNT] = str(values[_UNIT_COUNT])
+    for place in _MONEY:
+        values[place] = money.text(values[place])
+    return (values[0], revision, *values[1:])

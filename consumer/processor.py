@@ -1,0 +1,133 @@
+"""One batch, one transaction: checkpoints, orders, ledger, read models, all or nothing.
+
+What goes wrong is told apart here. Another writer was first: the whole batch again, carefully. PostgreSQL is away:
+the whole batch again, later, for as long as it takes. PostgreSQL refuses a value: halves of the batch, down to the
+record that holds it, which goes to dead letters. Nothing transient ever becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from consumer import checkpoints
+from consumer.checkpoints import Hold, Move, Place
+from consumer.projection import Outcome, Projection
+from runtime.failpoints import Failpoints
+from runtime.postgres import translated
+from schemas.connection import Pool
+from schemas.errors import LostRace, TryAgain, Unstorable
+from schemas.events import Decoded, Event, Unreadable
+
+Holds = dict[Place, Hold]
+OnRetry = Callable[[BaseException, int], None]
+
+_ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
+
+
+class Processor:
+    """Applies batches. `holds` go in as the caller's positions and come out moved on, batch by batch.
+
+    `on_retry(error, attempt)` hears of every attempt that has to be made again.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        projection: Projection,
+        failpoints: Failpoints | None = None,
+        on_retry: OnRetry = lambda error, attempt: None,
+    ) -> None:
+        self._pool = pool
+        self._projection = projection
+        self._failpoints = failpoints or Failpoints()
+        self._on_retry = on_retry
+
+    async def process(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
+        """Apply records that follow on from `holds`, in order within each partition.
+
+        Returns what became of them and where their partitions stand now. Raises OutOfPlace if a partition has
+        another owner by now; then nothing of the batch is in.
+        """
+        try:
+            return await self._with_retries(items, holds)
+        except Unstorable as error:
+            return await self._isolated(items, holds, error)
+
+    async def _isolated(self, items: Sequence[Decoded], holds: Holds, error: Unstorable) -> tuple[Outcome, Holds]:
+        if len(items) == 1:
+            return await self._with_retries([_refused(items[0], error)], holds)
+        half = len(items) // 2
+        first, holds = await self.process(items[:half], holds)
+        second, holds = await self.process(items[half:], holds)
+        return first + second, holds
+
+    async def _with_retries(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
+        # Full jitter: workers that were thrown back together don't come again together.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(TryAgain),
+            wait=_wait,
+            before_sleep=lambda state: self._on_retry(_failure(state), state.attempt_number),
+            reraise=True,
+        )
+        careful = False
+        async for attempt in retrying:
+            with attempt:
+                try:
+                    return await self._once(items, holds, careful=careful)
+                except LostRace:
+                    careful = True
+                    raise
+        raise AssertionError("tenacity ends by returning or raising")
+
+    async def _once(self, items: Sequence[Decoded], holds: Holds, *, careful: bool) -> tuple[Outcome, Holds]:
+        moves = _moves(items, holds)
+        shard = min(move.hold.shard for move in moves)
+        with translated():
+            async with self._pool.acquire(timeout=_ACQUIRE) as connection:
+                await self._projection.prepare(connection, items)
+                async with connection.transaction():
+                    await checkpoints.advance(connection, moves)
+                    outcome = await self._projection.apply(connection, items, shard, careful=careful)
+                    await self._failpoints.reach("before_db_commit")
+                await self._failpoints.reach("after_db_commit")
+        moved = {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves}
+        return outcome, {**holds, **moved}
+
+
+def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:
+    """How far each partition's checkpoint goes with these records."""
+    last: dict[Place, tuple[int, datetime | None]] = {}
+    for item in items:
+        record = item.record
+        place = Place(record.topic, record.partition)
+        newest = last[place][1] if place in last else None
+        if isinstance(item, Event) and (newest is None or item.time > newest):
+            newest = item.time
+        last[place] = (record.offset + 1, newest)
+    return [Move(place, holds[place], offset, newest) for place, (offset, newest) in sorted(last.items())]
+
+
+def _refused(item: Decoded, error: Unstorable) -> Unreadable:
+    event_id = item.id if isinstance(item, Event) else None
+    return Unreadable(f"PostgreSQL can't hold it (SQLSTATE {error.sqlstate})", item.order_id, event_id, item.record)
+
+
+def _wait(state: RetryCallState) -> float:
+    """A lost race is run again at once; a dependency that is away gets up to 10 s, at random."""
+    if isinstance(_failure(state), LostRace):
+        return 0.0
+    return _away(state)
+
+
+_away = wait_random_exponential(multiplier=0.1, max=10)
+
+
+def _failure(state: RetryCallState) -> BaseException:
+    assert state.outcome is not None
+    error = state.outcome.exception()
+    assert error is not None
+    return error

@@ -1,0 +1,160 @@
+"""Decoded events into the database: the one path that live work, replay and local writes share.
+
+`Projection.apply` runs inside the caller's transaction and takes a constant number of statements, whatever the
+number of events: sources are known, then at most three reads, then one write per table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from consumer import ledger, order_store, pending
+from consumer.ledger import SourceNumbers
+from consumer.order import evolve
+from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
+from consumer.read_models import ReadModel
+from consumer.verdicts import Change, Identity, Verdicts, identity, judge
+from schemas.connection import Connection
+from schemas.events import KNOWN_TYPES, Decoded, Event
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch: records by outcome, and the orders that have a new version."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    orders: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(self.counts + other.counts, self.orders | other.orders)
+
+
+class Projection:
+    """The read models' write path. One per process; it keeps nothing but the sources' numbers."""
+
+    def __init__(self, models: Sequence[ReadModel]) -> None:
+        self._store = ReadModelStore(models)
+        self.sources = SourceNumbers()
+
+    async def prepare(self, connection: Connection, items: Sequence[Decoded]) -> None:
+        """Learn what has to outlive a rollback. To be called before the transaction that calls `apply`."""
+        await self.sources.learn(connection, (item.source for item in items if isinstance(item, Event)))
+
+    async def apply(
+        self, connection: Connection, items: Sequence[Decoded], shard: int, *, careful: bool = False
+    ) -> Outcome:
+        """Apply a batch. Raises LostRace if another writer was first: roll back and call again, `careful`.
+
+        Careful work locks the orders first and asks the ledger about every identity, not only the doubtful ones.
+        """
+        order_ids = {item.order_id for item in items if item.order_id is not None}
+        orders = await order_store.read(connection, order_ids, hold=careful)
+        events = [item for item in items if isinstance(item, Event)]
+        known = await self._known(connection, events, orders, careful=careful)
+        ready = {event.order_id for event in events if event.version == _version(orders, event.order_id) + 1}
+        waiting = await pending.waiting(connection, sorted(ready))
+        stale = await self._stale(connection, waiting) if careful else []
+        verdicts, delta = await self._decide(connection, items, orders, waiting, known)
+        await self._write(connection, verdicts, delta, orders, stale, shard)
+        return _outcome(verdicts)
+
+    async def _known(
+        self, connection: Connection, events: list[Event], orders: order_store.Orders, *, careful: bool
+    ) -> set[Identity]:
+        """Identities that are no news. The ledger is asked about events behind their turn alone: the insert itself
+        finds a known one among those that are in turn, and the batch is then done again, carefully."""
+        everyone = list({identity(event) for event in events})
+        doubtful = (
+            everyone
+            if careful
+            else list({identity(event) for event in events if event.version <= _version(orders, event.order_id)})
+        )
+        applied = await ledger.known(connection, doubtful, self.sources)
+        return applied | await ledger.pending(connection, everyone, self.sources)
+
+    async def _stale(self, connection: Connection, waiting: dict[str, list[Event]]) -> list[Event]:
+        """Parked events whose identity was applied under another order or version. Taken out of `waiting`."""
+        parked = [event for events in waiting.values() for event in events]
+        await self.sources.learn(connection, (event.source for event in parked))
+        applied = await ledger.known(connection, [identity(event) for event in parked], self.sources)
+        for order_id, events in waiting.items():
+            waiting[order_id] = [event for event in events if identity(event) not in applied]
+        return [event for event in parked if identity(event) in applied]
+
+    async def _decide(
+        self,
+        connection: Connection,
+        items: Sequence[Decoded],
+        orders: order_store.Orders,
+        waiting: dict[str, list[Event]],
+        known: set[Identity],
+    ) -> tuple[Verdicts, Delta]:
+        """Judge until nothing is left to ask: newcomers that the ledger knows after all, read models that fail."""
+        barred: dict[Identity, str] = {}
+        asked: set[Identity] = set()
+        while True:
+            verdicts = judge(items, orders, waiting, known, barred)
+            unasked = list({identity(event) for event in verdicts.newcomers()} - asked - known)
+            asked.update(unasked)
+            if found := await ledger.known(connection, unasked, self.sources):
+                known |= found
+                continue
+            try:
+                return verdicts, self._store.derive(verdicts.changes.values())
+            except ProjectionFailed as failure:
+                barred |= self._culprits(verdicts, failure)
+
+    def _culprits(self, verdicts: Verdicts, failure: ProjectionFailed) -> dict[Identity, str]:
+        """The first event of each order on which a read model's own code fails."""
+        found = {}
+        for change in verdicts.changes.values():
+            state = change.before
+            for event in change.applied:
+                step = evolve(state, event)
+                try:
+                    self._store.derive([Change(change.before, step)])
+                except ProjectionFailed as error:
+                    found[identity(event)] = str(error)
+                    break
+                state = step
+        if not found:  # no event's doing: the code fails on an order as it was, or on one that is to be erased
+            raise failure
+        return found
+
+    async def _write(
+        self,
+        connection: Connection,
+        verdicts: Verdicts,
+        delta: Delta,
+        orders: order_store.Orders,
+        stale: list[Event],
+        shard: int,
+    ) -> None:
+        """Everything in one table order, so that two batches meet at the orders and nowhere else."""
+        touched = [change for change in verdicts.changes.values() if change.applied or change.held or change.erased]
+        applied = [event for change in touched for event in change.applied]
+        await order_store.write(connection, touched, orders.revisions)
+        if verdicts.erased:
+            await ledger.erase(connection, [tombstone.order_id for tombstone in verdicts.erased])
+        await ledger.append(connection, applied, self.sources)
+        await pending.unpark(connection, verdicts.unparked + stale, self.sources)
+        await pending.park(connection, verdicts.parked, self.sources)
+        await pending.bury(connection, verdicts.letters, self.sources)
+        await self._store.write(connection, delta, shard)
+
+
+def _version(orders: order_store.Orders, order_id: str) -> int:
+    state = orders.get(order_id)
+    return 0 if state is None else state.version
+
+
+def _outcome(verdicts: Verdicts) -> Outcome:
+    counts = verdicts.counts
+    for change in verdicts.changes.values():
+        counts["unknown_type"] += sum(event.type not in KNOWN_TYPES for event in change.applied)
+    return Outcome(
+        counts,
+        {order_id: change.after.version for order_id, change in verdicts.changes.items() if change.applied},
+    )

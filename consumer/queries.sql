@@ -1,0 +1,264 @@
+-- The consumer's SQL, by name. Each block's first comment says what it is for. Arrays are one element per row;
+-- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python.
+
+-- name: sources_number
+-- The numbers of event sources, new ones included.
+WITH wanted AS (SELECT DISTINCT source FROM unnest($1::text[]) AS source),
+added AS (
+    INSERT INTO projector.event_sources (source)
+    SELECT source FROM wanted ORDER BY source
+    ON CONFLICT (source) DO NOTHING
+    RETURNING source, source_no
+)
+SELECT source, source_no FROM added
+UNION ALL
+SELECT s.source, s.source_no FROM projector.event_sources AS s JOIN wanted USING (source);
+
+-- name: orders_read
+-- The state of orders, as it stands; whoever writes them compares the revision.
+SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+       lines::text AS lines, unit_count::text AS unit_count, trunc(total * 10000)::text AS total,
+       trunc(paid * 10000)::text AS paid, trunc(refunded * 10000)::text AS refunded,
+       shipping_address::text AS shipping_address, carrier, tracking_number, cancel_reason, placed_at,
+       confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+FROM projector.orders
+WHERE order_id = ANY($1::text[]);
+
+-- name: orders_hold
+-- Lock orders in key order, after a lost race: so that the second try can't lose again.
+SELECT count(*) FROM (
+    SELECT FROM projector.orders WHERE order_id = ANY($1::text[]) ORDER BY order_id FOR UPDATE
+) AS held;
+
+-- name: orders_write
+-- Write orders, each only if nobody wrote it since it was read: a row that isn't counted lost the race.
+INSERT INTO projector.orders AS o (
+    order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+    lines, unit_count, total, paid, refunded, shipping_address, carrier, tracking_number, cancel_reason,
+    placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+)
+SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+       lines::jsonb, unit_count::numeric, total::numeric, paid::numeric, refunded::numeric,
+       shipping_address::jsonb, carrier, tracking_number, cancel_reason,
+       placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+FROM unnest(
+    $1::text[], $2::bigint[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
+    $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
+    $23::timestamptz[], $24::timestamptz[], $25::text[], $26::timestamptz[]
+) AS u (
+    order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+    lines, unit_count, total, paid, refunded, shipping_address, carrier, tracking_number, cancel_reason,
+    placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+)
+ORDER BY order_id COLLATE "C"
+ON CONFLICT (order_id) DO UPDATE SET
+    revision = excluded.revision,
+    version = excluded.version,
+    erased = excluded.erased,
+    status = excluded.status,
+    customer_id = excluded.customer_id,
+    customer_name = excluded.customer_name,
+    customer_email = excluded.customer_email,
+    currency = excluded.currency,
+    lines = excluded.lines,
+    unit_count = excluded.unit_count,
+    total = excluded.total,
+    paid = excluded.paid,
+    refunded = excluded.refunded,
+    shipping_address = excluded.shipping_address,
+    carrier = excluded.carrier,
+    tracking_number = excluded.tracking_number,
+    cancel_reason = excluded.cancel_reason,
+    placed_at = excluded.placed_at,
+    confirmed_at = excluded.confirmed_at,
+    paid_at = excluded.paid_at,
+    shipped_at = excluded.shipped_at,
+    delivered_at = excluded.delivered_at,
+    cancelled_at = excluded.cancelled_at,
+    last_event_id = excluded.last_event_id,
+    last_event_at = excluded.last_event_at,
+    projected_at = now()
+WHERE o.revision = excluded.revision - 1;
+
+-- name: orders_all
+-- Every order that is placed, for a read model that is new in this database.
+SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+       lines::text AS lines, unit_count::text AS unit_count, trunc(total * 10000)::text AS total,
+       trunc(paid * 10000)::text AS paid, trunc(refunded * 10000)::text AS refunded,
+       shipping_address::text AS shipping_address, carrier, tracking_number, cancel_reason, placed_at,
+       confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+FROM projector.orders
+WHERE placed_at IS NOT NULL;
+
+-- name: orders_still
+-- Keep writers out while a new read model is filled.
+LOCK TABLE projector.orders IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: ledger_known
+-- Which of these identities were applied?
+SELECT l.event_uuid::text AS event_uuid, l.source_no
+FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+JOIN projector.ledger AS l USING (event_uuid, source_no);
+
+-- name: ledger_append
+-- Enter events as applied; a row that isn't counted was there before.
+INSERT INTO projector.ledger
+    (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
+SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb
+FROM unnest(
+    $1::uuid[], $2::integer[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[]
+) AS u (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
+ON CONFLICT DO NOTHING;
+
+-- name: ledger_erase
+-- An erased order's history.
+DELETE FROM projector.ledger WHERE order_id = ANY($1::text[]);
+
+-- name: pending_known
+-- Which of these identities are parked or in dead letters?
+SELECT p.event_uuid::text AS event_uuid, p.source_no
+FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+JOIN projector.parked_events AS p USING (event_uuid, source_no)
+UNION ALL
+SELECT d.event_uuid::text, d.source_no
+FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+JOIN projector.dead_letters AS d USING (event_uuid, source_no);
+
+-- name: parked_waiting
+-- What waits for these orders, the first that came first.
+SELECT topic, partition, "offset", "timestamp", key, value, headers::text AS headers
+FROM projector.parked_events
+WHERE order_id = ANY($1::text[])
+ORDER BY order_id, version, arrival;
+
+-- name: parked_add
+-- Park events ahead of their turn.
+INSERT INTO projector.parked_events (
+    event_uuid, source_no, order_id, version, event_id, event_source, event_type, occurred_at,
+    topic, partition, "offset", "timestamp", key, value, headers
+)
+SELECT event_uuid, source_no, order_id, version, event_id, event_source, event_type, occurred_at,
+       topic, partition, "offset", "timestamp", key, value, headers::jsonb
+FROM unnest(
+    $1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[], $15::text[]
+) WITH ORDINALITY AS u (
+    event_uuid, source_no, order_id, version, event_id, event_source, event_type, occurred_at,
+    topic, partition, "offset", "timestamp", key, value, headers, place
+)
+ORDER BY place
+ON CONFLICT (event_uuid, source_no) DO NOTHING;
+
+-- name: parked_remove
+-- Their turn has come, or somebody took their version.
+DELETE FROM projector.parked_events AS p
+USING unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+WHERE p.event_uuid = u.event_uuid AND p.source_no = u.source_no;
+
+-- name: parked_erase
+-- What waits for erased orders.
+DELETE FROM projector.parked_events WHERE order_id = ANY($1::text[]);
+
+-- name: letters_add
+-- Record what can't be applied, each record once.
+INSERT INTO projector.dead_letters (
+    reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
+    topic, partition, "offset", "timestamp", error, key, value, headers
+)
+SELECT reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
+       topic, partition, "offset", "timestamp", error, key, value, headers::jsonb
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[], $8::integer[],
+    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::text[], $14::bytea[], $15::bytea[], $16::text[]
+) WITH ORDINALITY AS u (
+    reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
+    topic, partition, "offset", "timestamp", error, key, value, headers, place
+)
+ORDER BY place
+ON CONFLICT DO NOTHING;
+
+-- name: letters_erase
+-- The letters of erased orders.
+DELETE FROM projector.dead_letters WHERE order_id = ANY($1::text[]);
+
+-- name: letters_list
+-- Letters, the newest first: by reason and order if named, the open ones unless all are asked for.
+SELECT id, reason, order_id, event_id, event_type, version, topic, partition, "offset", error, attempts,
+       created_at, resolved_at, resolution, octet_length(value) AS bytes
+FROM projector.dead_letters
+WHERE ($1::text IS NULL OR reason = $1)
+  AND ($2::text IS NULL OR order_id = $2)
+  AND ($3::boolean OR resolved_at IS NULL)
+ORDER BY id DESC
+LIMIT $4;
+
+-- name: letters_show
+-- One letter, whole.
+SELECT id, reason, order_id, event_id, event_source, event_type, version, topic, partition, "offset",
+       "timestamp", error, key, value, headers::text AS headers, attempts, created_at, resolved_at, resolution
+FROM projector.dead_letters
+WHERE id = $1;
+
+-- name: checkpoints_take
+-- Become the owner of partitions: whoever owned them before can commit no more. New ones start where told.
+INSERT INTO projector.checkpoints AS c (topic, partition, next_offset, epoch, owner)
+SELECT topic, partition, start, 1, $4
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS u (topic, partition, start)
+ORDER BY topic COLLATE "C", partition
+ON CONFLICT (topic, partition) DO UPDATE SET epoch = c.epoch + 1, owner = excluded.owner
+RETURNING topic, partition, next_offset, epoch, shard;
+
+-- name: checkpoints_advance
+-- Move checkpoints on, each only from where its owner believes it stands, in its owner's epoch.
+WITH moves AS (
+    SELECT *
+    FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
+        AS u (topic, partition, epoch, expected, next_offset, last_event_at)
+),
+held AS MATERIALIZED (
+    SELECT c.topic, c.partition
+    FROM projector.checkpoints AS c
+    JOIN moves AS m USING (topic, partition)
+    ORDER BY c.topic, c.partition
+    FOR UPDATE OF c
+)
+UPDATE projector.checkpoints AS c
+SET next_offset = m.next_offset,
+    last_event_at = greatest(c.last_event_at, m.last_event_at),
+    updated_at = now()
+FROM moves AS m
+JOIN held USING (topic, partition)
+WHERE c.topic = m.topic
+  AND c.partition = m.partition
+  AND c.epoch = m.epoch
+  AND c.next_offset = m.expected;
+
+-- name: checkpoints_read
+-- Every checkpoint of these topics.
+SELECT topic, partition, next_offset, epoch, owner, last_event_at, updated_at
+FROM projector.checkpoints
+WHERE topic = ANY($1::text[])
+ORDER BY topic, partition;
+
+-- name: status_pending
+-- How much waits, and since when.
+SELECT count(*) AS events, count(DISTINCT order_id) AS orders, min(parked_at) AS oldest
+FROM projector.parked_events;
+
+-- name: status_letters
+-- Open letters by reason.
+SELECT reason, count(*) AS letters, max(created_at) AS newest
+FROM projector.dead_letters
+WHERE resolved_at IS NULL
+GROUP BY reason
+ORDER BY reason;
+
+-- name: installed_read
+-- The read models that stand in this database.
+SELECT name, fingerprint FROM projector.read_models;
+
+-- name: installed_add
+-- Remember a read model's make.
+INSERT INTO projector.read_models (name, fingerprint) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint, installed_at = now();

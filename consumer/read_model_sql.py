@@ -1,0 +1,93 @@
+"""The SQL of a stored read model, made from its columns: templates in `read_models.sql`, filled here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from consumer.read_models.kinds import Column, Contribution, Stored, Type
+from runtime.sql import Queries, quoted
+from schemas import money
+
+_TEMPLATES = Queries("consumer", "read_models.sql")
+
+
+class _Storage(NamedTuple):
+    column: str  # its type in a table
+    array: str  # the type of the parameter that carries it
+    encode: Callable[[Any], Any] | None
+
+
+_STORAGE = {
+    Type.TEXT: _Storage("text", "text[]", None),
+    Type.COUNT: _Storage("bigint", "bigint[]", None),
+    Type.QUANTITY: _Storage("numeric", "text[]", str),
+    Type.MONEY: _Storage("numeric", "text[]", money.text),
+    Type.TIMESTAMP: _Storage("timestamptz", "timestamptz[]", None),
+    Type.DAY: _Storage("date", "date[]", None),
+}
+
+
+class TableSql:
+    """One stored read model's statements. `table` and `view` are quoted, schema and all."""
+
+    def __init__(self, model: Stored) -> None:
+        self._model = model
+        self._all = (*model.keys, *model.values)
+        self.table = f"projector.{quoted(model.name)}"
+        self.view = f"read_model.{quoted(model.name)}"
+        kind = "contribution" if isinstance(model, Contribution) else "document"
+        self.create_table = self._fill(f"{kind}_table")
+        body = model.view_sql()
+        self.create_view = view_sql(model.name, body) if body else self._fill(f"{kind}_view")
+        # A contribution's first parameter is the shard.
+        self.put = self._fill("contribution_add", 2) if kind == "contribution" else self._fill("document_put")
+        self.remove = self._fill("document_remove") if kind == "document" else ""
+
+    def arrays(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Rows (keys, then values) as one array per column, encoded as `put` wants them."""
+        found = []
+        for column, values in zip(self._all, zip(*rows, strict=True), strict=True):
+            encode = _STORAGE[column.type].encode
+            found.append(list(values) if encode is None else [encode(value) for value in values])
+        return found
+
+    def _fill(self, template: str, first: int = 1) -> str:
+        model = self._model
+        names = [quoted(column.name) for column in self._all]
+        keys = [quoted(column.name) for column in model.keys]
+        values = [quoted(column.name) for column in model.values]
+        return _TEMPLATES[template].format(
+            table=self.table,
+            view=self.view,
+            constraint=quoted(f"{model.name}_pkey"),
+            columns=", ".join(_definition(column, column in model.keys) for column in self._all),
+            names=", ".join(names),
+            keys=", ".join(keys),
+            sorted_keys=", ".join(
+                f'{quoted(column.name)} COLLATE "C"' if column.type is Type.TEXT else quoted(column.name)
+                for column in model.keys
+            ),
+            arrays=", ".join(
+                f"${place}::{_STORAGE[column.type].array}" for place, column in enumerate(self._all, first)
+            ),
+            expressions=", ".join(f"{quoted(column.name)}::{_STORAGE[column.type].column}" for column in self._all),
+            replacements=", ".join(f"{name} = excluded.{name}" for name in values),
+            sums=", ".join(f"{name} = t.{name} + excluded.{name}" for name in values),
+            totals=", ".join(
+                f"sum({quoted(column.name)})::{_STORAGE[column.type].column} AS {quoted(column.name)}"
+                for column in model.values
+            ),
+            not_all_zero=" OR ".join(f"sum({name}) <> 0" for name in values),
+        )
+
+
+def view_sql(name: str, body: str) -> str:
+    """The view of a read model whose author wrote its SELECT."""
+    return _TEMPLATES["written_view"].format(view=f"read_model.{quoted(name)}", body=body)
+
+
+def _definition(column: Column, is_key: bool) -> str:
+    collation = ' COLLATE "C"' if is_key and column.type is Type.TEXT else ""
+    null = " NOT NULL" if is_key or column.type in (Type.COUNT, Type.QUANTITY, Type.MONEY) else ""
+    return f"{quoted(column.name)} {_STORAGE[column.type].column}{collation}{null}"

@@ -1,0 +1,128 @@
+"""What a batch changes in the stored read models: worked out in memory, written in bulk.
+
+`derive` is arithmetic on states and calls the read models' own code; `write` is one statement per read model
+(two for a document from which rows go), however many orders the batch changed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from consumer.order import OrderState
+from consumer.read_model_sql import TableSql
+from consumer.read_models import Contribution, Document, ReadModel
+from consumer.read_models.kinds import Stored
+from consumer.verdicts import Change
+from schemas.connection import Connection
+
+
+class ProjectionFailed(Exception):
+    """A read model's own code raised. Says where, not what: the exception's text may hold personal data."""
+
+    def __init__(self, model: str, error: Exception) -> None:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        super().__init__(f"read model {model}: {type(error).__name__} at {place} in {frame.name}")
+
+
+@dataclass
+class _DocumentDelta:
+    model: Document
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _ContributionDelta:
+    model: Contribution
+    sums: dict[tuple[Any, ...], list[int]] = field(default_factory=dict)
+
+
+class ReadModelStore:
+    """The stored ones among the given read models."""
+
+    def __init__(self, models: Sequence[ReadModel]) -> None:
+        stored = [model for model in models if isinstance(model, Stored)]
+        self._documents = [model for model in stored if isinstance(model, Document)]
+        self._contributions = [model for model in stored if isinstance(model, Contribution)]
+        self._sql = {model.name: TableSql(model) for model in stored}
+        self._watched = {model.name: attrgetter(*model.depends_on) for model in stored}
+
+    def derive(self, changes: Iterable[Change]) -> Delta:
+        """The difference that these changes make. Raises ProjectionFailed, naming the read model."""
+        delta = Delta(
+            [_DocumentDelta(model) for model in self._documents],
+            [_ContributionDelta(model) for model in self._contributions],
+        )
+        moved = [(change.before, change.after) for change in changes if change.before is not change.after]
+        for contribution in delta.contributions:
+            self._add_shares(contribution, moved)
+        for document in delta.documents:
+            self._add_rows(document, moved)
+        return delta
+
+    async def write(self, connection: Connection, delta: Delta, shard: int) -> None:
+        """Write it, in the caller's transaction. `shard` is where the sums of this writer are kept."""
+        for contribution in delta.contributions:
+            rows = [(*key, *sums) for key, sums in contribution.sums.items() if any(sums)]
+            if rows:
+                sql = self._sql[contribution.model.name]
+                await connection.execute(sql.put, shard, *sql.arrays(rows))
+        for document in delta.documents:
+            sql = self._sql[document.model.name]
+            if document.rows:
+                await connection.execute(sql.put, *sql.arrays(document.rows))
+            if document.removed:
+                await connection.execute(sql.remove, sorted(document.removed))
+
+    def _add_shares(self, delta: _ContributionDelta, moved: list[tuple[OrderState, OrderState]]) -> None:
+        model = delta.model
+        watched = self._watched[model.name]
+        try:
+            for before, after in moved:
+                if watched(before) != watched(after):
+                    if after.placed_at is not None:
+                        _add(delta.sums, model, after, 1)
+                    if before.placed_at is not None:
+                        _add(delta.sums, model, before, -1)
+        except Exception as error:
+            raise ProjectionFailed(model.name, error) from error
+
+    def _add_rows(self, delta: _DocumentDelta, moved: list[tuple[OrderState, OrderState]]) -> None:
+        model = delta.model
+        watched = self._watched[model.name]
+        names = [column.name for column in model.values]
+        try:
+            for before, after in moved:
+                if watched(before) == watched(after):
+                    continue
+                old = model.row(before) if before.placed_at is not None else None
+                new = model.row(after) if after.placed_at is not None else None
+                if new is not None and new != old:
+                    delta.rows.append((after.order_id, *[new[name] for name in names]))
+                elif new is None and old is not None:
+                    delta.removed.append(after.order_id)
+        except Exception as error:
+            raise ProjectionFailed(model.name, error) from error
+
+
+@dataclass
+class Delta:
+    """What a batch changes in the stored read models."""
+
+    documents: list[_DocumentDelta]
+    contributions: list[_ContributionDelta]
+
+
+def _add(sums: dict[tuple[Any, ...], list[int]], model: Contribution, order: OrderState, sign: int) -> None:
+    for key, shares in model.contributions(order):
+        there = sums.get(key)
+        if there is None:
+            sums[key] = [sign * share for share in shares]
+        else:
+            for place, share in enumerate(shares):
+                there[place] += sign * share

@@ -1,0 +1,43 @@
+-- SQL that the engine writes for a read model, from its columns. {braces} are filled with quoted identifiers and
+-- with the few expressions of consumer.read_model_sql.
+
+-- name: document_table
+-- A document's rows.
+CREATE TABLE {table} ({columns}, CONSTRAINT {constraint} PRIMARY KEY ({keys})) WITH (fillfactor = 85);
+
+-- name: contribution_table
+-- A contribution's sums, kept per shard so that two workers never wait for each other's hot rows.
+CREATE TABLE {table} (
+    {columns}, shard integer NOT NULL, CONSTRAINT {constraint} PRIMARY KEY ({keys}, shard)
+) WITH (fillfactor = 70);
+
+-- name: document_view
+-- What readers see of a document.
+CREATE OR REPLACE VIEW {view} AS SELECT {names} FROM {table};
+
+-- name: contribution_view
+-- What readers see of a contribution: the shards added up, and no row whose every figure is zero.
+CREATE OR REPLACE VIEW {view} AS
+SELECT {keys}, {totals} FROM {table} GROUP BY {keys} HAVING {not_all_zero};
+
+-- name: written_view
+-- A view in its author's own words.
+CREATE OR REPLACE VIEW {view} AS {body};
+
+-- name: document_put
+-- Write rows of a document.
+INSERT INTO {table} ({names})
+SELECT {expressions} FROM unnest({arrays}) AS u ({names})
+ORDER BY {sorted_keys}
+ON CONFLICT ({keys}) DO UPDATE SET {replacements};
+
+-- name: document_remove
+-- Delete rows of a document.
+DELETE FROM {table} WHERE order_id = ANY($1::text[]);
+
+-- name: contribution_add
+-- Add to sums, in key order, so that two writers of one shard never deadlock.
+INSERT INTO {table} AS t ({names}, shard)
+SELECT {expressions}, $1::integer FROM unnest({arrays}) AS u ({names})
+ORDER BY {sorted_keys}
+ON CONFLICT ({keys}, shard) DO UPDATE SET {sums};

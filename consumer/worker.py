@@ -1,0 +1,126 @@
+"""One member of the fleet: partitions in, batches applied, lane by lane.
+
+A lane is a share of the partitions with a loop of its own: fetch, decode, apply. While one lane waits for its
+commit, another decodes: the process and PostgreSQL work at the same time, and a process holds no more than a batch
+per lane, however large the backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from consumer.checkpoints import Place
+from consumer.membership import Membership, place_of
+from consumer.observation import Observation
+from consumer.processor import Holds, Processor
+from consumer.projection import Projection
+from consumer.read_models import READ_MODELS, ReadModel
+from runtime.failpoints import Failpoints
+from runtime.kafka import group_member, stopped, translated
+from runtime.service import together
+from runtime.settings import Settings
+from schemas.connection import Pool
+from schemas.errors import OutOfPlace, Unavailable
+from schemas.wire import decode
+
+_log = structlog.get_logger("projector.worker")
+
+_POLL = 0.5  # seconds that a lane waits for records before it looks whether to stop
+_COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
+_COMMIT = 5.0  # seconds that one may take: aiokafka's never ends while the broker is away
+
+
+class Worker:
+    """Consumes until told to stop. `owner` names this member in `projector.checkpoints`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        owner: str,
+        observation: Observation,
+        models: Sequence[ReadModel] = READ_MODELS,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._owner = owner
+        self._observation = observation
+        self._processor = Processor(pool, Projection(models), Failpoints(settings.failpoints), self._retrying)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Session after session: each begins at the checkpoints. Raises Refused if a person has to act."""
+        sessions = AsyncRetrying(
+            retry=retry_if_exception_type((Unavailable, OutOfPlace)),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            stop=lambda _: stop.is_set(),
+            reraise=True,
+        )
+        reason = "start"
+        async for attempt in sessions:
+            with attempt:
+                self._observation.session(reason)
+                try:
+                    await self._session(stop)
+                except (Unavailable, OutOfPlace) as error:
+                    reason = type(error).__name__
+                    _log.warning("session_ended", reason=str(error), owner=self._owner)
+                    if stop.is_set():
+                        return
+                    raise
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        consumer = group_member(self._settings)
+        membership = Membership(consumer, self._pool, self._owner)
+        lanes = self._settings.lanes
+        try:
+            with translated():
+                consumer.subscribe(self._settings.topics, listener=membership)
+                await consumer.start()
+            loops = [self._lane(stop, membership, lane) for lane in range(lanes)]
+            await together(stop, self._settings.stop_timeout, *loops, self._courtesy(consumer, membership, stop))
+        finally:
+            await stopped(consumer)
+
+    async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
+        while not stop.is_set():
+            epoch, records = await membership.fetch(lane, self._settings.lanes, self._settings.batch_size, _POLL)
+            if not records:
+                continue
+            began = time.perf_counter()
+            items = [decode(record) for record in records]
+            holds: Holds = {place: membership.holds[place] for place in {place_of(record) for record in records}}
+            outcome, holds = await self._processor.process(items, holds)
+            membership.moved(epoch, holds)
+            self._observation.batch(outcome, len(records), time.perf_counter() - began)
+
+    async def _courtesy(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:
+        """Tell Kafka how far we are, for its tools. Nothing here reads it back."""
+        told: dict[Place, int] = {}
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), _COMMIT_EVERY)
+            except TimeoutError:
+                pass
+            news = {
+                place: hold.next_offset
+                for place, hold in membership.holds.items()
+                if told.get(place) != hold.next_offset
+            }
+            if news:
+                offsets = {TopicPartition(*place): offset for place, offset in news.items()}
+                try:
+                    await asyncio.wait_for(consumer.commit(offsets), _COMMIT)
+                    told.update(news)
+                except (KafkaError, TimeoutError) as error:
+                    _log.info("kafka_commit_failed", reason=type(error).__name__)
+
+    def _retrying(self, error: BaseException, attempt: int) -> None:
+        self._observation.retry(error)
+        _log.warning("batch_again", reason=str(error), attempt=attempt, owner=self._owner)

@@ -1,0 +1,161 @@
+"""Kafka: clients made from the settings, and what is worked round in them, once.
+
+aiokafka's defaults lose data (auto-commit of what was fetched, a jump to the end where it finds no offset); every
+consumer here has both off and takes its position from PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from runtime.settings import Settings
+from schemas.errors import Unavailable
+
+_STOP = 5.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
+_LOOK = 5.0  # seconds to wait for a fetch of each partition
+_POLL_INTERVAL_MS = 300_000
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Kafka's errors inside the block leave it as Unavailable."""
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Kafka: {type(error).__name__}") from error
+
+
+def group_member(settings: Settings) -> AIOKafkaConsumer:
+    """A consumer for one member of the fleet; not started, not subscribed."""
+    session_ms = int(settings.session_timeout * 1000)
+    return AIOKafkaConsumer(
+        **settings.kafka_connection(),
+        group_id=settings.group_id,
+        client_id="projector-worker",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        # One assignor: aiokafka sends a JoinGroup per assignor.
+        partition_assignment_strategy=(StickyPartitionAssignor,),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=max(session_ms // 4, 100),
+        # A rebalance waits for the batch in hand: as long as a statement may take, and then some.
+        rebalance_timeout_ms=int(settings.statement_timeout * 1000) + session_ms,
+        max_poll_interval_ms=_POLL_INTERVAL_MS,
+        fetch_max_wait_ms=250,
+    )
+
+
+@asynccontextmanager
+async def observer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer outside every group, for looking: it commits nothing and is assigned by hand."""
+    consumer = AIOKafkaConsumer(
+        **settings.kafka_connection(),
+        client_id="projector-observer",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=50,
+    )
+    try:
+        with translated():
+            await consumer.start()
+        yield consumer
+    finally:
+        await stopped(consumer)
+
+
+@asynccontextmanager
+async def producer(settings: Settings, *, idempotent: bool = True) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer. `idempotent=False` only for a broker that can't (the embedded one)."""
+    made = AIOKafkaProducer(
+        **settings.kafka_connection(),
+        client_id="projector-producer",
+        enable_idempotence=idempotent,
+        acks="all",
+        linger_ms=5,
+        max_request_size=4 * 1024 * 1024,
+    )
+    try:
+        with translated():
+            await made.start()
+        yield made
+    finally:
+        await stopped(made)
+
+
+async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop a client within a time limit, whatever its broker does.
+
+    In a task of its own: aiokafka's stop can raise CancelledError though nobody cancelled us.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait([stopping], timeout=_STOP)
+    if not done:
+        stopping.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await stopping
+
+
+async def ensure_topics(settings: Settings, topics: Iterable[str], partitions: int, replication: int = 1) -> list[str]:
+    """Create the topics that don't exist; those created."""
+    made = []
+    admin = AIOKafkaAdminClient(**settings.kafka_connection(), client_id="projector-admin")
+    with translated():
+        await admin.start()
+        try:
+            existing = set(await admin.list_topics())
+            for topic in topics:
+                if topic not in existing:
+                    with suppress(TopicAlreadyExistsError):
+                        await admin.create_topics([NewTopic(topic, partitions, replication)])
+                        made.append(topic)
+        finally:
+            await admin.close()
+    return made
+
+
+class Ends(NamedTuple):
+    """The ends of a partition's log: the first offset that it still holds, and the next one to be written."""
+
+    first: int
+    end: int
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of the topics. Raises Unavailable for a topic that isn't there."""
+    found = []
+    with translated():
+        await consumer._client.force_metadata_update()
+    for topic in topics:
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise Unavailable(f"Kafka: there is no topic {topic}")
+        found += [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    return found
+
+
+async def log_ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Ends]:
+    """The ends of these partitions' logs. Assigns them to the consumer, which has to be an observer.
+
+    The end is what a fetch says: the embedded broker answers ListOffsets with the last batch's first offset.
+    """
+    with translated():
+        first = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        for one in partitions:
+            consumer.seek(one, end[one])
+        deadline = time.monotonic() + _LOOK
+        while any(consumer.highwater(one) is None for one in partitions) and time.monotonic() < deadline:
+            await consumer.getmany(*partitions, timeout_ms=50)
+    return {one: Ends(first[one], max(end[one], consumer.highwater(one) or 0)) for one in partitions}

@@ -1,0 +1,99 @@
+"""PostgreSQL: the pool, and the driver's errors put into this project's words, once.
+
+connection lost, timed out, refused       → Unavailable   (the outcome of a COMMIT may be unknown: run again)
+SQLSTATE 40 (serialisation, deadlock)     → LostRace
+SQLSTATE 08 25006 53 55 57, stale plan    → Unavailable
+SQLSTATE 22 23 54                         → Unstorable    (never with the value: it may be personal)
+anything else                             → Refused       (a missing table, a missing right)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from pydantic import SecretStr
+
+from runtime.settings import Settings
+from schemas.connection import Connection, Pool
+from schemas.errors import LostRace, Refused, Unavailable, Unstorable
+
+_TRANSIENT = ("08", "53", "55", "57")
+_VALUE = ("22", "23", "54")
+
+_CLOSE = 5.0  # seconds for a pool to say goodbye; a server that has gone away never answers
+
+
+async def connect(settings: Settings, name: str) -> Connection:
+    """One connection, for tools. `name` is what pg_stat_activity shows. Raises Unavailable."""
+    with translated():
+        return await asyncpg.connect(
+            settings.database_url.get_secret_value(),
+            timeout=settings.connect_timeout,
+            server_settings={"application_name": name, "timezone": "UTC"},
+        )
+
+
+def sibling(settings: Settings, database: str) -> SecretStr:
+    """The URL of another database on the same server."""
+    url = urlsplit(settings.database_url.get_secret_value())
+    return SecretStr(urlunsplit(url._replace(path=f"/{database}")))
+
+
+@asynccontextmanager
+async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
+    """At most `size` connections, each with time limits on statements, locks and idling inside a transaction."""
+    timeout = settings.statement_timeout
+    with translated():
+        made = await asyncpg.create_pool(
+            settings.database_url.get_secret_value(),
+            min_size=1,
+            max_size=size,
+            timeout=settings.connect_timeout,
+            command_timeout=timeout + 5,  # the server's own limit goes first, and leaves the connection usable
+            server_settings={
+                "application_name": name,
+                "timezone": "UTC",
+                "statement_timeout": str(int(timeout * 1000)),
+                "lock_timeout": str(int(timeout * 1000)),
+                "idle_in_transaction_session_timeout": str(int(timeout * 2000)),
+                # Plans of array-driven statements are as good generic as custom, and planning costs each time.
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+            },
+        )
+    try:
+        yield made
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE):
+                await made.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            made.terminate()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Driver errors inside the block leave it as this project's."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _of_state(error) from error
+    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+            raise Refused(f"DATABASE_URL: {error}") from None
+        raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+
+def _of_state(error: asyncpg.PostgresError) -> Exception:
+    state = error.sqlstate or ""
+    if state.startswith("40"):
+        return LostRace(f"PostgreSQL: SQLSTATE {state}")
+    if state.startswith(_TRANSIENT) or state in ("25006", "0A000"):
+        return Unavailable(f"PostgreSQL: SQLSTATE {state}")
+    if state.startswith(_VALUE):
+        return Unstorable(state)
+    return Refused(f"PostgreSQL: {type(error).__name__} (SQLSTATE {state}): {error.args[0] if error.args else ''}")

@@ -1,0 +1,199 @@
+"""All settings, in one typed place, read once from the environment when the program starts.
+
+A bad value or an unknown `PROJECTOR_` name stops the program with the setting's name, its value (secrets hidden)
+and what would be right. Nothing else in the project reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.errors import Refused
+
+_LOOPBACK = {"localhost", "::1", "[::1]", ""}
+
+# Read before there are settings, by the test suite and the embedded services.
+_NOT_OURS = {"PROJECTOR_TEST_BROKER", "PROJECTOR_CACHE_DIR"}
+
+
+def _named(name: str, default: Any, text: str, **more: Any) -> Any:
+    return Field(default, validation_alias=name, description=text, **more)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
+
+    kafka_bootstrap_servers: str = _named(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "localhost:9092",
+        "Kafka brokers to begin with, `host:port`, comma-separated",
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _named(
+        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "How to talk to Kafka"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = _named(
+        "KAFKA_SASL_MECHANISM", None, "How to log in to Kafka, for the SASL protocols"
+    )
+    kafka_sasl_username: str | None = _named("KAFKA_SASL_USERNAME", None, "Kafka user")
+    kafka_sasl_password: SecretStr | None = _named("KAFKA_SASL_PASSWORD", None, "Kafka password")
+    kafka_ssl_cafile: str | None = _named(
+        "KAFKA_SSL_CAFILE", None, "CA certificates (PEM file) that sign Kafka's; the system's if not set"
+    )
+    database_url: SecretStr = _named(
+        "DATABASE_URL", SecretStr("postgresql://localhost:5432/projector"), "PostgreSQL, 15 or newer"
+    )
+    redis_url: SecretStr | None = _named("REDIS_URL", None, "Redis or Valkey for the cache (no use yet)")
+
+    topics: Annotated[tuple[str, ...], NoDecode] = _named(
+        "PROJECTOR_TOPICS", ("orders.events",), "Topics with order events, comma-separated", min_length=1
+    )
+    group_id: str = _named("PROJECTOR_GROUP_ID", "order-projector", "Kafka consumer group of the fleet", min_length=1)
+    batch_size: int = _named(
+        "PROJECTOR_BATCH_SIZE", 5_000, "Most records in one transaction (1 to 100,000)", ge=1, le=100_000
+    )
+    lanes: int = _named(
+        "PROJECTOR_LANES", 3, "Transactions that one process has under way at once (1 to 64)", ge=1, le=64
+    )
+    session_timeout: float = _named(
+        "PROJECTOR_SESSION_TIMEOUT",
+        10.0,
+        "Silence after which Kafka gives a worker's partitions away",
+        ge=1,
+        le=1800,
+    )
+    statement_timeout: float = _named(
+        "PROJECTOR_STATEMENT_TIMEOUT", 30.0, "Longest a statement may take in PostgreSQL", gt=0, le=3600
+    )
+    connect_timeout: float = _named(
+        "PROJECTOR_CONNECT_TIMEOUT", 10.0, "Longest wait for a connection to PostgreSQL", gt=0, le=600
+    )
+    stop_timeout: float = _named(
+        "PROJECTOR_STOP_TIMEOUT",
+        8.0,
+        "Time to finish the batch in hand and leave after SIGTERM",
+        gt=0,
+        le=600,
+    )
+    metrics_port: int | None = _named(
+        "PROJECTOR_METRICS_PORT",
+        None,
+        "Port for Prometheus metrics on 127.0.0.1; off if not set",
+        ge=0,
+        le=65535,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _named(
+        "PROJECTOR_LOG_LEVEL", "info", "What is logged, to stderr"
+    )
+    log_format: Literal["auto", "json", "console"] = _named(
+        "PROJECTOR_LOG_FORMAT", "auto", "`auto`: console on a terminal, else JSON"
+    )
+    allow_plaintext: bool = _named(
+        "PROJECTOR_ALLOW_PLAINTEXT", False, "Allow unencrypted connections to hosts other than this one"
+    )
+    failpoints: str = _named(
+        "PROJECTOR_FAILPOINTS", "", "For fault tests: `name=action:nth`, comma-separated; never in production"
+    )
+
+    @field_validator("topics", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("has to be like postgresql://user:password@host:5432/database")
+        return value
+
+    @model_validator(mode="after")
+    def _is_encrypted(self) -> Settings:
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_mechanism and self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError(
+                "KAFKA_SECURITY_PROTOCOL with SASL needs KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD too"
+            )
+        if self.allow_plaintext:
+            return self
+        if self.kafka_security_protocol in ("PLAINTEXT", "SASL_PLAINTEXT"):
+            for server in self.kafka_bootstrap_servers.split(","):
+                host = server.strip().rpartition(":")[0]
+                if not _is_loopback(host):
+                    raise ValueError(_plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
+        url = urlsplit(self.database_url.get_secret_value())
+        query = parse_qs(url.query)
+        host = query.get("host", [url.hostname or ""])[-1]
+        if not (_is_loopback(host) or query.get("sslmode", [""])[-1] in ("require", "verify-ca", "verify-full")):
+            raise ValueError(_plaintext("DATABASE_URL", host, "?sslmode=verify-full"))
+        return self
+
+    def kafka_connection(self) -> dict[str, Any]:
+        """What every aiokafka client is given to reach the brokers."""
+        found: dict[str, Any] = {
+            "bootstrap_servers": self.kafka_bootstrap_servers,
+            "security_protocol": self.kafka_security_protocol,
+        }
+        if self.kafka_security_protocol.endswith("SSL"):
+            found["ssl_context"] = ssl.create_default_context(cafile=self.kafka_ssl_cafile)
+        if self.kafka_security_protocol.startswith("SASL"):
+            assert self.kafka_sasl_password is not None
+            found["sasl_mechanism"] = self.kafka_sasl_mechanism
+            found["sasl_plain_username"] = self.kafka_sasl_username
+            found["sasl_plain_password"] = self.kafka_sasl_password.get_secret_value()
+        return found
+
+
+def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of this process; `overrides` (from options) win. Raises Refused with every problem named."""
+    env = os.environ if environment is None else environment
+    aliases = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+    unknown = [name for name in env if name.startswith("PROJECTOR_") and name not in aliases and name not in _NOT_OURS]
+    if unknown:
+        raise Refused("\n".join(_unknown(name, aliases) for name in sorted(unknown)))
+    given: dict[str, Any] = {name: env[alias] for alias, name in aliases.items() if env.get(alias)}
+    given.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings(_env_file=None, **given)
+    except ValidationError as error:
+        raise Refused("\n".join(_problem(one) for one in error.errors())) from None
+
+
+def _problem(error: Any) -> str:
+    """One bad setting, for the person who set it."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    field = Settings.model_fields.get(name) or next(
+        field for field in Settings.model_fields.values() if field.validation_alias == name
+    )
+    alias = str(field.validation_alias)
+    secret = "SecretStr" in str(field.annotation)
+    return f"{alias}={'(hidden)' if secret else error['input']!r}: {message}. {field.description}."
+
+
+def _unknown(name: str, aliases: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(name, aliases, n=1)
+    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _plaintext(name: str, host: str, remedy: str) -> str:
+    return (
+        f"{name}: unencrypted to {host!r}, which is not this machine. "
+        f"Set {remedy}, or PROJECTOR_ALLOW_PLAINTEXT=true if the network is safe"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    return host in _LOOPBACK or host.startswith(("127.", "/"))
