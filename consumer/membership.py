@@ -103,18 +103,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Never cancelled and never without a time limit of its own: a cancelled getmany turns aiokafka's poll
         watchdog off for ever."""
         with translated():
+            fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
             try:
-                fetched: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
-                    *mine, timeout_ms=int(wait * 1000), max_records=most
-                )
-                return fetched
+                fetched = await self._consumer.getmany(*mine, timeout_ms=int(wait * 1000), max_records=most)
             except NoOffsetForPartitionError:
-                return {}  # asked for before the assignment callback had put the position right
+                pass  # asked for before the assignment callback had put the position right
             except OffsetOutOfRangeError as error:
                 raise Refused(
                     f"Kafka no longer holds what comes next ({error}): retention has overtaken the checkpoint, or "
                     "the topic was made anew. Nothing was skipped; see docs/operations.md"
                 ) from None
+            return fetched
 
     def moved(self, epoch: int, holds: Holds) -> None:
         """The checkpoints have moved on, as far as this epoch still lasts."""

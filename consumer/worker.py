@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -104,10 +105,8 @@ class Worker:
         """Tell Kafka how far we are, for its tools. Nothing here reads it back."""
         told: dict[Place, int] = {}
         while not stop.is_set():
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _COMMIT_EVERY)
-            except TimeoutError:
-                pass
             news = {
                 place: hold.next_offset
                 for place, hold in membership.holds.items()

@@ -34,16 +34,6 @@ def text(amount: int) -> str:
     return f"{sign}{whole}.{fraction:04d}"
 
 
-def from_numeric(value: Decimal) -> int:
-    """A `numeric` read back, as units. Exact: scaleb would round at the context's precision, as_tuple doesn't."""
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int):
-        raise ValueError("not a finite number")
-    number = int("".join(map(str, digits)))
-    shifted: int = number * 10 ** (exponent + SCALE) if exponent >= -SCALE else number // 10 ** (-exponent - SCALE)
-    return -shifted if sign else shifted
-
-
 def number_text(value: int | Decimal) -> str:
     """A JSON number as plain decimal text, digits as the producer wrote them: 12.50 stays "12.50", 1e2 is "100"."""
     return format(value, "f") if isinstance(value, Decimal) else str(value)

@@ -41,9 +41,11 @@ class MakeTopic(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     def report(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(line)
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        if reporter is not None and capture is not None:
+            with capture.global_and_fixture_disabled():  # else a line from a fixture is never seen
+                reporter.ensure_newline()
+                reporter.write_line(line)
 
     try:
         config.stash[POSTGRES] = postgres_service(os.environ, report)
@@ -169,9 +171,7 @@ def breakable_kafka() -> Iterator[ApacheKafka]:
     """An Apache Kafka of the test's own, to kill and restart."""
     reason = apache_kafka_available()
     if reason is not None:
-        (pytest.fail if tansu_is_not_enough(os.environ) else pytest.skip)(
-            f"needs Apache Kafka under the JVM: {reason}"
-        )
+        (pytest.fail if tansu_is_not_enough(os.environ) else pytest.skip)(f"needs Apache Kafka under the JVM: {reason}")
     with ApacheKafka() as broker:
         yield broker
 

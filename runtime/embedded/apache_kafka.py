@@ -210,9 +210,7 @@ class ApacheKafka:
             "controller.quorum.voters": f"{NODE}@{controller}",
             "listeners": ",".join([*clients.values(), f"{CONTROLLER_LISTENER}://{controller}"]),
             "advertised.listeners": ",".join(clients.values()),
-            "listener.security.protocol.map": ",".join(
-                ":".join(pair) for pair in protocols.items()
-            ),
+            "listener.security.protocol.map": ",".join(":".join(pair) for pair in protocols.items()),
             **self._properties,
         }
         return "".join(f"{key}={value}\n" for key, value in values.items())

@@ -36,9 +36,7 @@ def main(spec: dict[str, Any]) -> None:
     os.umask(0o077)
     os.chdir(spec["directory"])
     if not spec["detached"]:
-        _die_with(
-            spec["parent"], spec["death_signal"]
-        )  # after setuid, which clears the death signal
+        _die_with(spec["parent"], spec["death_signal"])  # after setuid, which clears the death signal
     os.execv(spec["argv"][0], spec["argv"])  # noqa: S606  a shell is not wanted
 
 

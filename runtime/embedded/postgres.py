@@ -199,9 +199,7 @@ class EmbeddedPostgres:
             (cluster / "postmaster.pid").unlink(missing_ok=True)
 
     def _launch(self, home: Path, port: int) -> None:
-        options = [
-            argument for item in self._settings.items() for argument in ("-c", "=".join(item))
-        ]
+        options = [argument for item in self._settings.items() for argument in ("-c", "=".join(item))]
         server_log = home / "postgres.log"
         process = spawn(
             Launch(

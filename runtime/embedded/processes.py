@@ -117,9 +117,7 @@ def identify(pid: int) -> Identity | None:
     return _identify_by_ps(pid)
 
 
-def await_ready(
-    server: ServerProcess, ready: Callable[[], bool], seconds: float, log: Path
-) -> None:
+def await_ready(server: ServerProcess, ready: Callable[[], bool], seconds: float, log: Path) -> None:
     """Returns when `ready`. When the server dies or the time is up: ends it, and raises with its
     last words."""
     deadline = time.monotonic() + seconds
@@ -190,9 +188,7 @@ def _identify_by_proc(pid: int) -> Identity | None:
 
 
 def _identify_by_ps(pid: int) -> Identity | None:
-    found = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, born = found.stdout.strip().partition(" ")
     return None if not born or state.startswith("Z") else Identity(pid, born.strip())
 

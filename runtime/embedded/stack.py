@@ -72,9 +72,7 @@ def _start(directory: Path, wanted: StackState) -> Endpoints:
         _end(wanted)
         state.forget(directory)
         raise
-    return Endpoints(
-        kafka_bootstrap_servers=wanted.broker.address, database_url=wanted.database.address
-    )
+    return Endpoints(kafka_bootstrap_servers=wanted.broker.address, database_url=wanted.database.address)
 
 
 def _start_database(home: Path, *, keep: bool) -> RecordedServer:

@@ -70,9 +70,7 @@ class StackState(BaseModel):
             return None
         if not all(server.process().alive() for server in self.servers()):
             return None
-        return Endpoints(
-            kafka_bootstrap_servers=self.broker.address, database_url=self.database.address
-        )
+        return Endpoints(kafka_bootstrap_servers=self.broker.address, database_url=self.database.address)
 
 
 def read(directory: Path) -> StackState | None:

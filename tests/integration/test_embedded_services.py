@@ -61,9 +61,7 @@ async def new_topic(bootstrap: str) -> str:
 
 
 async def produce(bootstrap: str, topic: str, *values: bytes, idempotent: bool = False) -> None:
-    async with AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=idempotent
-    ) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=idempotent) as producer:
         for value in values:
             await producer.send_and_wait(topic, value)
 
@@ -101,9 +99,7 @@ async def test_postgres_wants_its_password(postgres: EmbeddedPostgres) -> None:
         await asyncpg.connect(postgres.url().replace(password, "guess"))
 
 
-async def test_postgres_keeps_its_data_over_a_stop(
-    postgres: EmbeddedPostgres, directory: Path
-) -> None:
+async def test_postgres_keeps_its_data_over_a_stop(postgres: EmbeddedPostgres, directory: Path) -> None:
     await query(postgres.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
     postgres.stop()
     postgres.stop()
@@ -153,9 +149,7 @@ server.start(Path({str(data_dir)!r}))
 print(server.process.pid, flush=True)
 input()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.kill()
@@ -271,9 +265,7 @@ async def test_another_broker_is_refused_while_one_runs(home: Path) -> None:
         stack.up(home, "apache")
 
 
-async def test_a_stack_of_apache_kafka_keeps_database_and_log(
-    home: Path, breakable_kafka: ApacheKafka
-) -> None:
+async def test_a_stack_of_apache_kafka_keeps_database_and_log(home: Path, breakable_kafka: ApacheKafka) -> None:
     breakable_kafka.stop()  # asked for only to be skipped where Java is missing
     first = stack.up(home, "apache")
     topic = await new_topic(first.kafka_bootstrap_servers)
@@ -304,8 +296,6 @@ async def test_a_later_test_sees_nothing_of_an_earlier_one(database_url: str) ->
 
 
 @pytest.mark.apache_kafka
-async def test_the_mark_brings_a_broker_that_takes_idempotent_producers(
-    kafka_bootstrap: str, topic: str
-) -> None:
+async def test_the_mark_brings_a_broker_that_takes_idempotent_producers(kafka_bootstrap: str, topic: str) -> None:
     await produce(kafka_bootstrap, topic, b"once", idempotent=True)
     assert await consume(kafka_bootstrap, topic, 1) == [b"once"]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.3.1"
-ENGINE_SECONDS = 10
+ANSWER_SECONDS = 3
+REGISTRY_SECONDS = 15
 START_SECONDS = 60
 
 BROKER_PORT = 9092
@@ -104,9 +105,10 @@ def _ask_engine(image: str) -> str | None:
     from requests.exceptions import RequestException  # noqa: PLC0415
 
     try:
-        engine = docker.from_env(timeout=ENGINE_SECONDS)
+        engine = docker.from_env(timeout=ANSWER_SECONDS)
     except (DockerException, RequestException):
         return "no Docker engine answers"
+    engine.api.timeout = REGISTRY_SECONDS
     try:
         engine.images.get(image)
     except ImageNotFound:

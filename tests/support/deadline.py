@@ -11,14 +11,10 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(
-    check: Callable[[], Awaitable[T]], timeout: float = ..., interval: float = ...
-) -> T: ...
+async def eventually(check: Callable[[], Awaitable[T]], timeout: float = ..., interval: float = ...) -> T: ...
 @overload
 async def eventually(check: Callable[[], T], timeout: float = ..., interval: float = ...) -> T: ...
-async def eventually(
-    check: Callable[[], Any], timeout: float = 10.0, interval: float = 0.05
-) -> Any:
+async def eventually(check: Callable[[], Any], timeout: float = 10.0, interval: float = 0.05) -> Any:
     """The first truthy result of `check`, which may be async. An AssertionError in it means "not
     yet"; any other exception passes. At the deadline: AssertionError, with what `check` said
     last."""

@@ -117,9 +117,7 @@ def kafka_service(environment: Mapping[str, str], report: Callable[[str], None])
         return Service("Kafka", [tansu], report)
     if given:
         return Service("Kafka", [_given("the one in the environment", given)], report)
-    container = Candidate(
-        f"a container of {KAFKA_IMAGE}", lambda: why_no_container(KAFKA_IMAGE), kafka_container
-    )
+    container = Candidate(f"a container of {KAFKA_IMAGE}", lambda: why_no_container(KAFKA_IMAGE), kafka_container)
     name = f"Apache Kafka {kafka_version()} under the JVM"
     jvm = Candidate(name, apache_kafka_available, _apache_kafka)
     return Service("Kafka", [container, jvm] + ([] if forced == "apache" else [tansu]), report)

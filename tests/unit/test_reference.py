@@ -166,3 +166,194 @@ def test_a_tombstone_erases_the_order_everywhere_and_for_good() -> None:
 def test_a_tombstone_erases_an_order_that_was_never_seen() -> None:
     outcome = settle([Tombstone("o1"), Event(placed()), Broken("o1")])
     assert (outcome.applied, outcome.erased, outcome.dropped) == ({}, {"o1"}, 2)
+
+
+# Folding: what an order has become
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        ([], "placed"),
+        ([CONFIRMED], "confirmed"),
+        ([captured("25")], "paid"),
+        ([("payment_failed", {"payment_id": "p1", "reason": "no"})], "payment_failed"),
+        ([SHIPPED], "shipped"),
+        ([SHIPPED, ("delivery_failed", {"reason": "nobody"})], "delivery_failed"),
+        ([SHIPPED, DELIVERED], "delivered"),
+        ([CANCELLED], "cancelled"),
+        ([captured("25"), refunded("10")], "paid"),
+        ([captured("25"), refunded("10"), refunded("15")], "refunded"),
+        ([captured("25"), refunded("26")], "refunded"),
+        ([refunded("0")], "refunded"),
+        ([captured("25"), refunded("25"), captured("1")], "paid"),
+        ([CONFIRMED, ("gift_wrapped", {"paper": "red"})], "confirmed"),
+        ([CONFIRMED, ("address_changed", {"shipping_address": {}})], "confirmed"),
+    ],
+)
+def test_the_last_event_that_names_a_status_decides(then: list[Any], status: str) -> None:
+    assert summary(*then)["status"] == status
+
+
+def test_a_time_is_that_of_the_last_event_that_named_the_state() -> None:
+    row = summary(captured("5"), CONFIRMED, captured("20"), CANCELLED, refunded("25"))
+    assert (row["placed_at"], row["paid_at"], row["confirmed_at"]) == (at(1), at(4), at(3))
+    assert (row["cancelled_at"], row["shipped_at"], row["last_event_at"]) == (at(5), None, at(6))
+
+
+def test_a_row_has_the_columns_of_the_contract_and_null_for_what_never_was() -> None:
+    assert summary() == {
+        **{"order_id": "o1", "version": 1, "status": "placed", "currency": "EUR"},
+        **{"customer_id": "c1", "customer_name": "Ada", "customer_email": "ada@example.com"},
+        **{"line_count": 1, "unit_count": 2, "total": 25, "paid": 0, "refunded": 0},
+        "lines": [{"sku": "pen", "title": None, "quantity": 2, "unit_price": "12.50"}],
+        **{"shipping_address": None, "carrier": None, "tracking_number": None},
+        **{"cancel_reason": None, "placed_at": at(1), "confirmed_at": None, "paid_at": None},
+        **{"shipped_at": None, "delivered_at": None, "cancelled_at": None},
+        **{"last_event_id": "o1-1", "last_event_at": at(1)},
+    }
+
+
+def test_the_same_sku_at_the_same_price_in_any_text_adds_to_the_first_such_line() -> None:
+    same, dearer = {**PEN, "unit_price": "12.5", "title": "Pen"}, {**PEN, "unit_price": "13"}
+    row = summary(("line_added", {"line": dearer}), ("line_added", {"line": same}))
+    assert [(line["quantity"], line["unit_price"]) for line in row["lines"]] == [
+        (4, "12.50"),
+        (2, "13"),
+    ]
+    assert (row["line_count"], row["unit_count"], row["total"]) == (2, 6, 76)
+    assert row["lines"][0]["title"] is None
+
+
+def test_lines_placed_together_stay_as_they_were_sent() -> None:
+    assert summary(lines=[PEN, PEN])["line_count"] == 2
+
+
+def test_removing_a_sku_removes_each_of_its_lines() -> None:
+    cup = {"sku": "cup", "quantity": 1, "unit_price": "3"}
+    row = summary(("line_removed", {"sku": "pen"}), lines=[PEN, cup, {**PEN, "unit_price": "1"}])
+    assert ([line["sku"] for line in row["lines"]], row["total"]) == (["cup"], 3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("12.50", "12.50"), ("007.0", "007.0"), (Decimal("12.50"), "12.5"), (Decimal("100.0"), "100")],
+)
+def test_a_price_keeps_its_text_and_a_number_gets_its_shortest(sent: Any, kept: str) -> None:
+    [line] = summary(lines=[{**PEN, "unit_price": sent}])["lines"]
+    assert line["unit_price"] == kept
+
+
+def test_no_quantity_is_too_large_to_be_counted_to_the_last_cent() -> None:
+    many = 10**60 + 1
+    row = summary(lines=[{**PEN, "quantity": many, "unit_price": "99999999999999.9999"}])
+    assert row["unit_count"] == many
+    assert int(row["total"].scaleb(4)) != 0
+    assert str(row["total"]) == f"{'99999999999999' + '9999' + '0' * 42 + '99999999999999'}.9999"
+
+
+def test_times_are_utc_and_cut_to_the_microsecond() -> None:
+    assert instant("2026-01-01T00:30:00.1234569+02:00") == datetime(2025, 12, 31, 22, 30, 0, 123456, tzinfo=UTC)
+    assert instant("2026-01-01t12:00:60z") == at(1)
+
+
+# The other read models
+
+
+def test_the_timeline_tells_each_applied_event_with_its_data_as_sent() -> None:
+    rows = models(order_with(("gift_wrapped", {"paper": "red"}), CONFIRMED))["order_timeline"]
+    assert [(row["version"], row["event_type"]) for row in rows] == [
+        (1, "order.placed"),
+        (2, "order.gift_wrapped"),
+        (3, "order.confirmed"),
+    ]
+    assert (rows[1]["data"], rows[2]["data"]) == ({"paper": "red"}, None)
+    assert (rows[1]["event_id"], rows[1]["occurred_at"]) == ("o1-2", at(2))
+
+
+def test_a_customer_has_a_row_per_currency_named_by_its_own_latest_order() -> None:
+    eve = {"id": "c1", "name": "Eve"}
+    tie = [placed("o2", customer=eve), placed("o1"), placed("o3", currency="USD")]
+    euros, dollars = models(*[[order] for order in tie])["customer_summary"]
+    assert (euros["currency"], euros["orders"], euros["customer_name"]) == ("EUR", 2, "Eve")
+    assert (dollars["currency"], dollars["customer_name"]) == ("USD", "Ada")
+    assert euros["last_order_at"] == at(1)
+
+
+@pytest.mark.parametrize(
+    ("then", "figures"),
+    [
+        ([], (1, 0, 0, 25)),
+        ([SHIPPED, DELIVERED], (0, 1, 0, 25)),
+        ([CANCELLED], (0, 0, 1, 0)),
+        ([captured("25"), refunded("5")], (1, 0, 0, 20)),
+        ([captured("25"), refunded("25")], (0, 0, 0, 0)),
+        ([captured("25"), CANCELLED, refunded("25")], (0, 0, 1, 0)),
+        ([DELIVERED, captured("25"), refunded("25")], (0, 1, 0, 0)),
+        ([DELIVERED, CANCELLED], (0, 1, 1, 0)),
+        ([captured("25"), refunded("25"), captured("25")], (1, 0, 0, 0)),
+    ],
+)
+def test_a_customers_figures(then: list[Any], figures: tuple[int, ...]) -> None:
+    [row] = models(order_with(*then))["customer_summary"]
+    names = ("open_orders", "delivered_orders", "cancelled_orders", "revenue")
+    assert (row["orders"], tuple(row[name] for name in names)) == (1, figures)
+
+
+def test_product_sales_count_each_order_once_and_no_cancelled_one() -> None:
+    twice = order_with(lines=[PEN, {**PEN, "unit_price": "1"}])
+    other, gone = order_with(order="o2"), order_with(CANCELLED, refunded("25"), order="o3")
+    [row] = models(twice, other, gone)["product_sales_daily"]
+    assert (row["sku"], row["day"], row["currency"]) == ("pen", date(2026, 1, 1), "EUR")
+    assert (row["orders"], row["units"], row["revenue"]) == (2, 6, 52)
+
+
+def test_the_day_of_a_sale_is_that_of_placing_in_utc() -> None:
+    early = {**placed(), "time": "2026-01-01T00:30:00+02:00"}
+    [row] = models([early])["product_sales_daily"]
+    assert row["day"] == date(2025, 12, 31)
+
+
+@pytest.mark.parametrize(
+    ("then", "ready_since"),
+    [
+        ([CONFIRMED, captured("25")], at(3)),
+        ([captured("25"), CONFIRMED], at(3)),
+        ([CONFIRMED, captured("24.99"), captured("0.01")], at(4)),
+        ([CONFIRMED, ("line_removed", {"sku": "pen"})], at(2)),
+        ([CONFIRMED, captured("25"), refunded("25")], at(3)),
+        ([CONFIRMED, captured("24.99")], None),
+        ([captured("25")], None),
+        ([CONFIRMED, captured("25"), SHIPPED], None),
+        ([CONFIRMED, captured("25"), CANCELLED], None),
+    ],
+)
+def test_an_order_waits_for_fulfilment_once_confirmed_and_paid_in_full(
+    then: list[Any], ready_since: datetime | None
+) -> None:
+    rows = models(order_with(*then))["fulfilment_queue"]
+    assert [row["ready_since"] for row in rows] == ([ready_since] if ready_since else [])
+
+
+def test_rows_are_sorted_by_key_in_byte_order() -> None:
+    rows = models(*[[placed(order)] for order in ("é", "o10", "o9", "B", "😀", "\uffee")])
+    keys = [row["order_id"] for row in rows["order_summary"]]
+    assert keys == sorted(keys, key=str.encode) == ["B", "o10", "o9", "é", "\uffee", "😀"]
+
+
+# Comparing
+
+
+def test_comparing_names_each_wrong_column_and_each_missing_or_extra_row() -> None:
+    expected = [{"id": 1, "total": Decimal("1.50")}, {"id": 2, "total": 3}, {"id": 4, "total": None}]
+    actual = [{"id": 1, "total": Decimal("1.5"), "extra": 0}, {"id": 2, "total": 4}, {"id": 3}]
+    wrong = compare(expected, [*actual, {"id": 4}], ["id"])
+    assert [(one.key, one.column) for one in wrong] == [((2,), "total"), ((3,), None), ((4,), "total")]
+    assert str(wrong[0]) == "(2,) total: expected 3, found 4"
+    assert len(compare(expected, [], ["id"], limit=2)) == 2
+
+
+def test_every_read_model_equals_itself_and_has_each_key_once() -> None:
+    rows = models(order_with(CONFIRMED, captured("25")), order_with(order="o2"))
+    assert all(not compare(rows[name], rows[name], key) for name, key in KEYS.items())
+    assert compare([{"id": 1}], [{"id": 1}, {"id": 1}], ["id"])
