@@ -1,31 +1,20 @@
 """The reference model against examples worked out by hand, rule by rule of the contract."""
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from consumer.reference import (
-    KEYS,
-    Broken,
-    Event,
-    Settled,
-    Tombstone,
-    compare,
-    instant,
-    read_models,
-    settle,
-)
+from consumer import reference
+from consumer.reference import Broken, Event, Tombstone, compare, instant, settle
 
 Row = dict[str, Any]
 PEN = {"sku": "pen", "quantity": 2, "unit_price": "12.50"}
-MINUTE = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def at(minute: int) -> datetime:
-    return MINUTE.replace(minute=minute)
+    return datetime(2026, 1, 1, 12, minute, tzinfo=UTC)
 
 
 def event(version: int, event_type: str, order: str = "o1", **data: Any) -> Row:
@@ -48,7 +37,7 @@ def order_with(*then: tuple[str, Row], order: str = "o1", **given: Any) -> list[
 
 
 def models(*histories: list[Row]) -> dict[str, list[Row]]:
-    return read_models({history[0]["subject"]: history for history in histories})
+    return reference.read_models({history[0]["subject"]: history for history in histories})
 
 
 def summary(*then: tuple[str, Row], **given: Any) -> Row:
@@ -56,19 +45,15 @@ def summary(*then: tuple[str, Row], **given: Any) -> Row:
     return row
 
 
-def settled(*events: Row) -> Settled:
+def settled(*events: Row) -> reference.Settled:
     return settle(Event(one) for one in events)
 
 
-def versions(outcome: Settled, order: str = "o1") -> list[int]:
-    return [one["sequence"] for one in outcome.applied.get(order, [])]
+def reasons(outcome: reference.Settled) -> list[tuple[str, str | None]]:
+    return [(reason, one["id"] if one else None) for reason, one in outcome.dead]
 
 
-def reasons(outcome: Settled) -> list[tuple[str, str | None]]:
-    return [(reason, one and one["id"]) for reason, one in outcome.dead]
-
-
-def ids(events: Iterable[Row]) -> list[str]:
+def ids(events: list[Row]) -> list[str]:
     return [one["id"] for one in events]
 
 
@@ -86,17 +71,13 @@ def refunded(amount: Any) -> tuple[str, Row]:
     return "refunded", {"amount": amount, "reason": "broken"}
 
 
-# Settling: where a delivery ends
-
-
 def test_an_event_told_twice_counts_once() -> None:
     outcome = settled(placed(), placed(), event(2, "confirmed"), placed())
-    assert (versions(outcome), outcome.duplicates) == ([1, 2], 2)
+    assert (ids(outcome.applied["o1"]), outcome.duplicates) == (["o1-1", "o1-2"], 2)
 
 
 def test_the_same_id_from_another_source_is_another_event() -> None:
-    other = {**placed(), "source": "/elsewhere"}
-    outcome = settled(placed(), other)
+    outcome = settled(placed(), {**placed(), "source": "/elsewhere"})
     assert (outcome.duplicates, reasons(outcome)) == (0, [("version_conflict", "o1-1")])
 
 
@@ -104,7 +85,7 @@ def test_an_early_event_waits_and_is_applied_when_the_hole_is_filled() -> None:
     early = settled(event(3, "delivered"), event(2, "confirmed"), event(3, "delivered"))
     assert (ids(early.parked), early.duplicates) == (["o1-3", "o1-2"], 1)
     filled = settled(event(3, "delivered"), event(2, "confirmed"), placed())
-    assert (versions(filled), filled.parked) == ([1, 2, 3], [])
+    assert (ids(filled.applied["o1"]), filled.parked) == (["o1-1", "o1-2", "o1-3"], [])
 
 
 def test_an_event_whose_version_is_taken_is_a_conflict_once() -> None:
@@ -143,22 +124,22 @@ def test_an_invalid_event_does_not_spoil_the_turn_of_the_next_that_waits() -> No
 
 def test_an_unknown_type_takes_its_version_even_before_the_order_is_placed() -> None:
     outcome = settled(event(1, "gift_wrapped"))
-    assert (versions(outcome), outcome.unknown_types) == ([1], 1)
-    rows = read_models(outcome.applied)
+    assert (ids(outcome.applied["o1"]), outcome.unknown_types) == (["o1-1"], 1)
+    rows = reference.read_models(outcome.applied)
     assert (rows["order_summary"], len(rows["order_timeline"])) == ([], 1)
 
 
 def test_each_unreadable_record_is_a_dead_letter_and_identifies_nothing() -> None:
     outcome = settle([Broken(), Broken(), Event(placed())])
     assert (reasons(outcome)[:1], len(outcome.dead)) == ([("unreadable", None)], 2)
-    assert (versions(outcome), outcome.duplicates) == ([1], 0)
+    assert (ids(outcome.applied["o1"]), outcome.duplicates) == (["o1-1"], 0)
 
 
 def test_a_tombstone_erases_the_order_everywhere_and_for_good() -> None:
     rival, early = {**placed(), "id": "rival"}, event(5, "delivered")
-    before = [Event(placed()), Event(rival), Event(early), Broken("o1"), Broken()]
-    after = [Tombstone("o1"), Event(event(2, "confirmed")), Event(placed("o2"))]
-    outcome = settle([*before, *after])
+    before = (Event(placed()), Event(rival), Event(early), Broken("o1"), Broken())
+    after = (Tombstone("o1"), Event(event(2, "confirmed")), Event(placed("o2")))
+    outcome = settle((*before, *after))
     assert (list(outcome.applied), outcome.parked, outcome.erased) == (["o2"], [], {"o1"})
     assert (outcome.dead, outcome.dropped) == ([("unreadable", None)], 1)
 
@@ -168,27 +149,27 @@ def test_a_tombstone_erases_an_order_that_was_never_seen() -> None:
     assert (outcome.applied, outcome.erased, outcome.dropped) == ({}, {"o1"}, 2)
 
 
-# Folding: what an order has become
-
-
 @pytest.mark.parametrize(
     ("then", "status"),
     [
+        # fmt: off
         ([], "placed"),
         ([CONFIRMED], "confirmed"),
         ([captured("25")], "paid"),
         ([("payment_failed", {"payment_id": "p1", "reason": "no"})], "payment_failed"),
         ([SHIPPED], "shipped"),
-        ([SHIPPED, ("delivery_failed", {"reason": "nobody"})], "delivery_failed"),
+        ([SHIPPED, ("delivery_failed", {})], "delivery_failed"),
         ([SHIPPED, DELIVERED], "delivered"),
         ([CANCELLED], "cancelled"),
         ([captured("25"), refunded("10")], "paid"),
-        ([captured("25"), refunded("10"), refunded("15")], "refunded"),
         ([captured("25"), refunded("26")], "refunded"),
+        ([captured("25"), refunded("10"), refunded("15")], "refunded"),
         ([refunded("0")], "refunded"),
+        ([CANCELLED, captured("1"), refunded("1")], "refunded"),
         ([captured("25"), refunded("25"), captured("1")], "paid"),
         ([CONFIRMED, ("gift_wrapped", {"paper": "red"})], "confirmed"),
         ([CONFIRMED, ("address_changed", {"shipping_address": {}})], "confirmed"),
+        # fmt: on
     ],
 )
 def test_the_last_event_that_names_a_status_decides(then: list[Any], status: str) -> None:
@@ -217,16 +198,10 @@ def test_a_row_has_the_columns_of_the_contract_and_null_for_what_never_was() -> 
 def test_the_same_sku_at_the_same_price_in_any_text_adds_to_the_first_such_line() -> None:
     same, dearer = {**PEN, "unit_price": "12.5", "title": "Pen"}, {**PEN, "unit_price": "13"}
     row = summary(("line_added", {"line": dearer}), ("line_added", {"line": same}))
-    assert [(line["quantity"], line["unit_price"]) for line in row["lines"]] == [
-        (4, "12.50"),
-        (2, "13"),
-    ]
+    quantities = [(line["quantity"], line["unit_price"]) for line in row["lines"]]
+    assert quantities == [(4, "12.50"), (2, "13")]
     assert (row["line_count"], row["unit_count"], row["total"]) == (2, 6, 76)
     assert row["lines"][0]["title"] is None
-
-
-def test_lines_placed_together_stay_as_they_were_sent() -> None:
-    assert summary(lines=[PEN, PEN])["line_count"] == 2
 
 
 def test_removing_a_sku_removes_each_of_its_lines() -> None:
@@ -235,38 +210,29 @@ def test_removing_a_sku_removes_each_of_its_lines() -> None:
     assert ([line["sku"] for line in row["lines"]], row["total"]) == (["cup"], 3)
 
 
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("12.50", "12.50"), ("007.0", "007.0"), (Decimal("12.50"), "12.5"), (Decimal("100.0"), "100")],
-)
-def test_a_price_keeps_its_text_and_a_number_gets_its_shortest(sent: Any, kept: str) -> None:
-    [line] = summary(lines=[{**PEN, "unit_price": sent}])["lines"]
-    assert line["unit_price"] == kept
+def test_a_price_keeps_its_text_a_number_gets_its_shortest_and_lines_placed_stay_apart() -> None:
+    sent = ["12.50", "007.0", Decimal("12.50"), Decimal("100.0")]
+    lines = summary(lines=[{**PEN, "unit_price": price} for price in sent])["lines"]
+    assert [line["unit_price"] for line in lines] == ["12.50", "007.0", "12.5", "100"]
 
 
 def test_no_quantity_is_too_large_to_be_counted_to_the_last_cent() -> None:
     many = 10**60 + 1
     row = summary(lines=[{**PEN, "quantity": many, "unit_price": "99999999999999.9999"}])
     assert row["unit_count"] == many
-    assert int(row["total"].scaleb(4)) != 0
     assert str(row["total"]) == f"{'99999999999999' + '9999' + '0' * 42 + '99999999999999'}.9999"
 
 
 def test_times_are_utc_and_cut_to_the_microsecond() -> None:
-    assert instant("2026-01-01T00:30:00.1234569+02:00") == datetime(2025, 12, 31, 22, 30, 0, 123456, tzinfo=UTC)
+    eve = datetime(2025, 12, 31, 22, 30, 0, 123456, tzinfo=UTC)
+    assert instant("2026-01-01T00:30:00.1234569+02:00") == eve
     assert instant("2026-01-01t12:00:60z") == at(1)
-
-
-# The other read models
 
 
 def test_the_timeline_tells_each_applied_event_with_its_data_as_sent() -> None:
     rows = models(order_with(("gift_wrapped", {"paper": "red"}), CONFIRMED))["order_timeline"]
-    assert [(row["version"], row["event_type"]) for row in rows] == [
-        (1, "order.placed"),
-        (2, "order.gift_wrapped"),
-        (3, "order.confirmed"),
-    ]
+    told = [f"{row['version']} {row['event_type']}" for row in rows]
+    assert told == ["1 order.placed", "2 order.gift_wrapped", "3 order.confirmed"]
     assert (rows[1]["data"], rows[2]["data"]) == ({"paper": "red"}, None)
     assert (rows[1]["event_id"], rows[1]["occurred_at"]) == ("o1-2", at(2))
 
@@ -309,8 +275,7 @@ def test_product_sales_count_each_order_once_and_no_cancelled_one() -> None:
 
 
 def test_the_day_of_a_sale_is_that_of_placing_in_utc() -> None:
-    early = {**placed(), "time": "2026-01-01T00:30:00+02:00"}
-    [row] = models([early])["product_sales_daily"]
+    [row] = models([{**placed(), "time": "2026-01-01T00:30:00+02:00"}])["product_sales_daily"]
     assert row["day"] == date(2025, 12, 31)
 
 
@@ -322,10 +287,12 @@ def test_the_day_of_a_sale_is_that_of_placing_in_utc() -> None:
         ([CONFIRMED, captured("24.99"), captured("0.01")], at(4)),
         ([CONFIRMED, ("line_removed", {"sku": "pen"})], at(2)),
         ([CONFIRMED, captured("25"), refunded("25")], at(3)),
-        ([CONFIRMED, captured("24.99")], None),
+        # fmt: off
         ([captured("25")], None),
+        ([CONFIRMED, captured("24.99")], None),
         ([CONFIRMED, captured("25"), SHIPPED], None),
         ([CONFIRMED, captured("25"), CANCELLED], None),
+        # fmt: on
     ],
 )
 def test_an_order_waits_for_fulfilment_once_confirmed_and_paid_in_full(
@@ -341,19 +308,14 @@ def test_rows_are_sorted_by_key_in_byte_order() -> None:
     assert keys == sorted(keys, key=str.encode) == ["B", "o10", "o9", "é", "\uffee", "😀"]
 
 
-# Comparing
-
-
 def test_comparing_names_each_wrong_column_and_each_missing_or_extra_row() -> None:
-    expected = [{"id": 1, "total": Decimal("1.50")}, {"id": 2, "total": 3}, {"id": 4, "total": None}]
-    actual = [{"id": 1, "total": Decimal("1.5"), "extra": 0}, {"id": 2, "total": 4}, {"id": 3}]
+    expected: list[Row] = [{"id": 1, "sum": Decimal("1.50")}, {"id": 2, "sum": 3}, {"id": 4, "sum": 0}]
+    actual: list[Row] = [{"id": 1, "sum": Decimal("1.5"), "more": 0}, {"id": 2, "sum": 4}, {"id": 3}]
     wrong = compare(expected, [*actual, {"id": 4}], ["id"])
-    assert [(one.key, one.column) for one in wrong] == [((2,), "total"), ((3,), None), ((4,), "total")]
-    assert str(wrong[0]) == "(2,) total: expected 3, found 4"
+    assert [(*one.key, one.column) for one in wrong] == [(2, "sum"), (3, None), (4, "sum")]
+    assert str(wrong[0]) == "(2,) sum: expected 3, found 4"
     assert len(compare(expected, [], ["id"], limit=2)) == 2
 
 
-def test_every_read_model_equals_itself_and_has_each_key_once() -> None:
-    rows = models(order_with(CONFIRMED, captured("25")), order_with(order="o2"))
-    assert all(not compare(rows[name], rows[name], key) for name, key in KEYS.items())
+def test_a_row_found_twice_is_a_difference() -> None:
     assert compare([{"id": 1}], [{"id": 1}, {"id": 1}], ["id"])
