@@ -67,11 +67,9 @@ async def produce(bootstrap: str, topic: str, *values: bytes, idempotent: bool =
 
 
 async def consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    group = f"group-{uuid4().hex[:8]}"
     async with AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=bootstrap,
-        group_id=f"group-{uuid4().hex[:8]}",
-        auto_offset_reset="earliest",
+        topic, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest"
     ) as consumer:
         values: list[bytes] = []
 
