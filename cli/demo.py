@@ -52,12 +52,20 @@ def demo(
 
     Uses KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL where they are set, else starts embedded services.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with ExitStack() as services:
         given = _services(services, broker, console)
         settings = load(**given, group_id=f"projector-demo-{secrets.token_hex(4)}", topics=_topic())
         logs.configure("warning", settings.log_format)
-        plan = SimulationPlan(orders=orders, seed=seed, duplicates=0.10, shuffle=0.05, poison=100, tombstones=1)
+        plan = SimulationPlan(
+            orders=orders,
+            seed=seed,
+            duplicates=0.10,
+            shuffle=0.05,
+            poison=100,
+            tombstones=1,
+            topic=settings.topics[0],
+        )
         stay = sys.stdout.isatty() and not leave
         code = service.run(lambda stop: _demo(stop, settings, plan, console, stay=stay))
     raise typer.Exit(code)

@@ -32,7 +32,13 @@ def simulate(
     """Produce a stream of orders, with duplicates, late events and broken ones as asked."""
     settings = load(kafka_bootstrap_servers=kafka_bootstrap_servers)
     plan = SimulationPlan(
-        orders=orders, seed=seed, duplicates=duplicates, shuffle=shuffle, poison=poison, tombstones=tombstones
+        orders=orders,
+        seed=seed,
+        duplicates=duplicates,
+        shuffle=shuffle,
+        poison=poison,
+        tombstones=tombstones,
+        topic=settings.topics[0],
     )
     sent = asyncio.run(_simulate(settings, plan, partitions, rate))
     result = {"topic": settings.topics[0], "records": sent, "orders": orders, "seed": seed}

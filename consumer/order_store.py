@@ -40,10 +40,10 @@ class Orders(dict[str, OrderState]):
 
 
 async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool = False) -> Orders:
-    """The orders among these that exist. `hold` locks them until the transaction ends."""
+    """The orders among these that exist. `hold` locks them all until the transaction ends, and makes those exist."""
     wanted = list(order_ids)
     if hold:
-        await connection.fetchval(_SQL["orders_hold"], wanted)
+        await connection.execute(_SQL["orders_hold"], wanted)
     rows = await connection.fetch(_SQL["orders_read"], wanted)
     states, revisions = {}, {}
     for row in rows:

@@ -25,10 +25,12 @@ FROM projector.orders
 WHERE order_id = ANY($1::text[]);
 
 -- name: orders_hold
--- Lock orders in key order, after a lost race: so that the second try can't lose again.
-SELECT count(*) FROM (
-    SELECT FROM projector.orders WHERE order_id = ANY($1::text[]) ORDER BY order_id FOR UPDATE
-) AS held;
+-- Lock orders in key order, after a lost race, so that the second try can't lose again. One that doesn't exist yet
+-- gets a stub, which is locked as well; one that does is locked and not written (WHERE false).
+INSERT INTO projector.orders AS o (order_id, revision, version, lines, unit_count, total, paid, refunded)
+SELECT order_id, 0, 0, '[]', 0, 0, 0, 0 FROM unnest($1::text[]) AS order_id
+ORDER BY order_id COLLATE "C"
+ON CONFLICT (order_id) DO UPDATE SET revision = o.revision WHERE false;
 
 -- name: orders_write
 -- Write orders, each only if nobody wrote it since it was read: a row that isn't counted lost the race.

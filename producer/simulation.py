@@ -261,13 +261,18 @@ def _encoded(plan: SimulationPlan, rng: Random, event: Data) -> Delivery:
     attributes = {name: value for name, value in event.items() if name != "data"}
     attributes["dataschema"] = f"https://shop.example/schemas/{event['type']}/1.json"
     attributes["traceparent"] = f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01"
-    value, headers = _record(encoding, attributes, orjson.dumps(event["data"], default=float))
+    value, headers = _record(encoding, attributes, orjson.dumps(event["data"], default=_json_number))
     if encoding == "structured" and rng.random() < 0.3:
         headers = []
     if encoding == "outbox" and rng.random() < 0.5:
         key, value = orjson.dumps(event["subject"]), orjson.dumps(value.decode())
     headers = [header for header in headers if header != ("source", plan.topic.encode())]
     return Delivery(key, value, headers, Meaning("event", event, event["subject"]))
+
+
+def _json_number(amount: Decimal) -> int | float:
+    """As a producer that sends amounts as numbers does: 76, 12.5."""
+    return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 
 def _record(encoding: Encoding, attributes: Data, data: bytes) -> tuple[bytes, Headers]:
@@ -286,7 +291,12 @@ def _broken(plan: SimulationPlan, rng: Random, number: int, coming: Delivery | N
     bad, instead = _FLAWS[number if number < len(_FLAWS) else number % (len(_FLAWS) - 1)]
     meant = Meaning("broken", flaw=f"{instead!r} for {bad!r}"[:60])
     if instead == b"" and coming and coming.value:
-        return replace(coming, value=coming.value[: len(coming.value) // 2], meant=meant)
+        # Its key or a header still says whose it was, so an erasure of that order finds it.
+        return replace(
+            coming,
+            value=coming.value[: len(coming.value) // 2],
+            meant=replace(meant, order_id=coming.meant.order_id),
+        )
     name = f"broken{plan.seed}-{number}"
     attributes: Data = {"id": name, "source": "/shop/orders", "type": "order.placed"}
     attributes |= {"subject": name, "time": "2026-01-01T00:00:00Z", "sequence": 1}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from runtime.settings import Settings
 from schemas.errors import Unavailable
@@ -116,9 +116,13 @@ async def ensure_topics(settings: Settings, topics: Iterable[str], partitions: i
             existing = set(await admin.list_topics())
             for topic in topics:
                 if topic not in existing:
-                    with suppress(TopicAlreadyExistsError):
-                        await admin.create_topics([NewTopic(topic, partitions, replication)])
+                    # aiokafka reports a topic's error in the answer, it doesn't raise it.
+                    answer = await admin.create_topics([NewTopic(topic, partitions, replication)])
+                    error = for_code(answer.topic_errors[0][1])
+                    if error is NoError:
                         made.append(topic)
+                    elif error is not TopicAlreadyExistsError:
+                        raise error(topic)
         finally:
             await admin.close()
     return made

@@ -8,17 +8,16 @@ from uuid import uuid4
 
 import asyncpg
 
-from schemas.migrate import migrate, schema_lock
+from consumer.install import install
 
 TemplateStep = Callable[[str], Awaitable[object]]
 
 
 async def apply_migrations(url: str) -> None:
-    """Brings the template to the current schema."""
+    """Brings the template to the current schema, read models and all."""
     connection = await asyncpg.connect(url)
     try:
-        async with schema_lock(connection):
-            await migrate(connection)
+        await install(connection)
     finally:
         await connection.close()
 
