@@ -1,0 +1,1 @@
+"""Examples that CI runs. Nothing in the project imports them."""

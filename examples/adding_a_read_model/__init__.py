@@ -1,0 +1,1 @@
+"""The worked example of docs/adding-a-read-model.md."""
