@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from schemas import json_text
 from schemas.errors import UnreadableEvent
 from schemas.events import MAX_KEY
 
@@ -17,7 +18,7 @@ _MAX_SOURCE = 2_000  # characters: it is a key in PostgreSQL too
 
 # RFC 3339's date-time: `t`, `z` and a space for `T` are allowed by its section 5.6.
 _RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 ).fullmatch
 _not_in_uri = re.compile(r"[\x00-\x20\x7f]").search
 
@@ -68,7 +69,10 @@ def sequence(value: Any) -> int:
 
 def schemaversion(value: Any) -> int:
     """1 if absent. A version newer than ours is taken as it is: see schemas.upcasts."""
-    return 1 if value is None else _integer("schemaversion", value)
+    number = 1 if value is None else _integer("schemaversion", value)
+    if number < 0:
+        raise UnreadableEvent("schemaversion: below 0")
+    return number
 
 
 def specversion(value: Any) -> None:
@@ -88,8 +92,8 @@ def _text(name: str, value: Any) -> str:
         raise UnreadableEvent(f"{name}: not a text")
     if not value:
         raise UnreadableEvent(f"{name} is empty")
-    if "\x00" in value:
-        raise UnreadableEvent(f"{name}: holds NUL, which PostgreSQL can't store")
+    if why := json_text.unstorable(value):
+        raise UnreadableEvent(f"{name}: {why}")
     return value
 
 

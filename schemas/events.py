@@ -21,7 +21,8 @@ MAX_KEY = 200  # characters, of ids and of what is an index key in PostgreSQL (a
 Text = Annotated[str, Field(strict=True)]
 Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_KEY)]
 Money = Annotated[str, StringConstraints(strict=True, pattern=money.PATTERN)]
-Quantity = Annotated[int, Field(strict=True, ge=1)]
+# No bound in the contract; Python prints integers of 4,300 digits, and a total is longer than its quantities.
+Quantity = Annotated[int, Field(strict=True, ge=1, lt=10**4000)]
 Currency = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}$")]
 Address = dict[Text, Text]
 

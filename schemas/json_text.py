@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from json.decoder import scanstring  # type: ignore[attr-defined]  # public in the module, not in typeshed
 from typing import Any, NoReturn
 
@@ -16,6 +17,12 @@ from schemas.errors import UnreadableEvent
 
 # numeric's limits: digits before and after the decimal point (PostgreSQL documentation, 8.1).
 _DIGITS_BEFORE, _DIGITS_AFTER = 131_072, 16_383
+
+_MAX_DEPTH = 200  # the fast readers' limit; Python's own depends on how deep the stack is already
+
+# A number can break those limits only with an exponent of five digits or by the sheer length of the text.
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_SURELY_SHORT = _DIGITS_AFTER - 9_999
 
 _space = re.compile(r"[ \t\n\r]*").match
 
@@ -26,21 +33,39 @@ def exact(text: str) -> Any:
     Raises UnreadableEvent if it is not JSON, or holds what PostgreSQL can't: NUL, half a surrogate pair, a
     number beyond `numeric`.
     """
-    try:
-        value = json.loads(text, parse_float=_decimal, parse_constant=_not_json)
-    except UnreadableEvent:
-        raise
-    except RecursionError:
-        raise UnreadableEvent("the JSON is nested too deeply") from None
-    except ValueError as error:
-        raise UnreadableEvent(f"not JSON: {_without_input(error)}") from None
-    _refuse_unstorable(value)
+    value = _loads(text)
+    for found in _texts(value):
+        if why := unstorable(found):
+            raise UnreadableEvent(f"a text {why}")
+    return value
+
+
+def lenient(text: str) -> Any:
+    """The same, but texts may hold what PostgreSQL can't: for members that nobody may ever look at."""
+    value = _loads(text)
+    for _ in _texts(value):
+        pass  # for the depth
     return value
 
 
 def looks_suspect(raw: bytes) -> bool:
     """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`."""
-    return b"\\u" in raw or b"NaN" in raw or b"Infinity" in raw
+    return (
+        b"\\u" in raw
+        or b"NaN" in raw
+        or b"Infinity" in raw
+        or len(raw) > _SURELY_SHORT
+        or b"0e00000" in raw.translate(_DIGITS_AS_ZEROS, b"+-")
+    )
+
+
+def unstorable(text: str) -> str | None:
+    """Why PostgreSQL can't hold a text; None: it can."""
+    if "\x00" in text:
+        return "holds NUL (\\u0000), which PostgreSQL can't store"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return "holds half a surrogate pair, which is no character"
+    return None
 
 
 def member_text(text: str, name: str) -> str | None:
@@ -71,7 +96,10 @@ def _skip(text: str, at: int) -> int:
 
 
 def _decimal(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # beyond even what Decimal can hold
+        raise UnreadableEvent("a number is beyond what PostgreSQL can hold") from None
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
     if number.adjusted() >= _DIGITS_BEFORE or exponent < -_DIGITS_AFTER:
@@ -90,17 +118,28 @@ def _without_input(error: ValueError) -> str:
     return "a number has too many digits"
 
 
-def _refuse_unstorable(value: Any) -> None:
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            if "\x00" in item:
-                raise UnreadableEvent("a text holds NUL (\\u0000), which PostgreSQL can't store")
-            if not item.isascii() and any("\ud800" <= character <= "\udfff" for character in item):
-                raise UnreadableEvent("a text holds half a surrogate pair, which is no character")
-        elif isinstance(item, list):
-            todo.extend(item)
-        elif isinstance(item, dict):
-            todo.extend(item)
-            todo.extend(item.values())
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=_decimal, parse_constant=_not_json)
+    except RecursionError:
+        raise UnreadableEvent("the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise UnreadableEvent(f"not JSON: {_without_input(error)}") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, names included. Raises UnreadableEvent if it is nested too deeply."""
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, list):
+                inside.extend(item)
+            elif isinstance(item, dict):
+                inside.extend(item)
+                inside.extend(item.values())
+        level = inside
+    if level:
+        raise UnreadableEvent("the JSON is nested too deeply")

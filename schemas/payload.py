@@ -118,6 +118,8 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(("data", *map(str, first["loc"])))
     if first["type"] == "string_pattern_mismatch" and first["loc"][-1] in ("unit_price", "amount"):
         return f"{where}: not an amount from 0, below 10^14, with at most 4 decimal places"
+    if first["type"] == "less_than":
+        return f"{where}: more than 4,000 digits"  # the message has the bound in full
     return f"{where}: {first['msg']}"
 
 

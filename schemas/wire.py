@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json
@@ -36,25 +37,21 @@ def decode(record: Record) -> Decoded:
 
 def key_text(key: bytes | None) -> str:
     """The order id in a record's key, bare or (as Debezium's JSON converter writes it) as a JSON string."""
-    text = attributes.key("key", key)
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        try:
-            text = attributes.key("key", from_json(text))
-        except ValueError:
-            return text
-    return text
+    if key is not None and len(key) > 1 and key[:1] == key[-1:] == b'"':
+        with suppress(ValueError):  # no JSON: then the quotes are the id's own
+            return attributes.key("key", from_json(key))
+    return attributes.key("key", key)
 
 
 def _event(record: Record, headers: Headers, value: bytes) -> Event:
     if len(value) > MAX_BYTES:
         raise UnreadableEvent(f"{len(value)} bytes: an event has at most {MAX_BYTES}")
-    content_type = headers.get("content-type")
-    if content_type is not None and content_type[:23].lower() == b"application/cloudevents":
+    if _says_structured(headers):
         return _structured(record, _json_object(value), value)
     if "ce_specversion" in headers:
         return _binary(record, headers, value)
     if b'"specversion"' in value:
-        parsed = _parsed(value)
+        parsed = _with_odd_texts(value)
         if isinstance(parsed, dict) and "specversion" in parsed:
             return _structured(record, parsed, value)
     if "id" in headers and not any(name.startswith("ce_") for name in headers):
@@ -62,6 +59,11 @@ def _event(record: Record, headers: Headers, value: bytes) -> Event:
     raise UnreadableEvent(
         "no event: neither CloudEvents (a content-type, ce_specversion or specversion) nor an outbox header id"
     )
+
+
+def _says_structured(headers: Headers) -> bool:
+    content_type = headers.get("content-type")
+    return content_type is not None and content_type[:23].lower() == b"application/cloudevents"
 
 
 def _binary(record: Record, headers: Headers, value: bytes) -> Event:
@@ -89,7 +91,7 @@ def _structured(record: Record, found: dict[str, Any], value: bytes) -> Event:
     kind = attributes.event_type(get("type"))
     version = attributes.schemaversion(get("schemaversion"))
     event_id = attributes.key("id", get("id"))
-    if "data_base64" in found and "data" not in found:
+    if get("data_base64") is not None and get("data") is None:
         data = payload.read(kind, version, _from_base64(found["data_base64"]))
     else:
         text = json_text.member_text(value.decode(), "data") if "data" in found else None
@@ -148,8 +150,21 @@ def _parsed(value: bytes) -> Any:
         raise UnreadableEvent(f"not JSON: {error}") from None
 
 
+def _with_odd_texts(value: bytes) -> Any:
+    """What the fast reader refuses may stand in an attribute that is to be ignored: half a surrogate pair."""
+    try:
+        return _parsed(value)
+    except UnreadableEvent:
+        if b"\\u" not in value:
+            raise
+        try:
+            return json_text.lenient(value.decode())
+        except UnicodeDecodeError:
+            raise UnreadableEvent("not UTF-8") from None
+
+
 def _json_object(value: bytes) -> dict[str, Any]:
-    parsed = _parsed(value)
+    parsed = _with_odd_texts(value)
     if not isinstance(parsed, dict):
         raise UnreadableEvent("not a JSON object")
     return parsed
@@ -158,8 +173,9 @@ def _json_object(value: bytes) -> dict[str, Any]:
 def _whatever_names_it(record: Record, headers: Headers) -> tuple[str | None, str | None]:
     """(order id, event id) of a record that can't be read, as far as they can be: so that erasure finds it."""
     found: Mapping[str, Any] = {}
-    if record.value is not None and len(record.value) <= MAX_BYTES and b'"specversion"' in record.value:
-        found = _object_or_nothing(record.value)
+    value = record.value or b""
+    if len(value) <= MAX_BYTES and (_says_structured(headers) or b'"specversion"' in value):
+        found = _object_or_nothing(value)
     return (
         _or_none("subject", headers.get("ce_subject"), found.get("subject")) or _key_or_none(record.key),
         _or_none("id", headers.get("ce_id"), found.get("id"), headers.get("id")),
