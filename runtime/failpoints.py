@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import Counter
 from typing import Literal, NamedTuple, cast, get_args
@@ -46,6 +47,6 @@ class Failpoints:
 def _parsed(text: str) -> tuple[str, _Failpoint]:
     name, _, rest = text.partition("=")
     action, _, nth = rest.partition(":")
-    if action not in get_args(Action) or not (nth or "1").isdigit():
+    if not name or action not in get_args(Action) or not re.fullmatch("[1-9][0-9]{0,8}", nth or "1"):
         raise Refused(f"PROJECTOR_FAILPOINTS={text!r}: has to be name=action:nth with action kill9, raise or hang")
     return name, _Failpoint(cast(Action, action), int(nth or "1"))

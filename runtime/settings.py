@@ -7,7 +7,9 @@ and what would be right. Nothing else in the project reads the environment.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -18,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.errors import Refused
 
-_LOOPBACK = {"localhost", "::1", "[::1]", ""}
+_LOOPBACK = {"localhost", ""}
 
 # Read before there are settings, by the test suite and the embedded services.
 _NOT_OURS = {"PROJECTOR_TEST_BROKER", "PROJECTOR_CACHE_DIR"}
@@ -104,6 +106,13 @@ class Settings(BaseSettings):
         "PROJECTOR_FAILPOINTS", "", "For fault tests: `name=action:nth`, comma-separated; never in production"
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: Any, init_settings: Any, *others: Any, **more: Any
+    ) -> tuple[Any, ...]:
+        """Only what `load` found: pydantic would also take LOG_LEVEL, LANES or TOPICS, which may be another's."""
+        return (init_settings,)
+
     @field_validator("topics", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -128,14 +137,14 @@ class Settings(BaseSettings):
             return self
         if self.kafka_security_protocol in ("PLAINTEXT", "SASL_PLAINTEXT"):
             for server in self.kafka_bootstrap_servers.split(","):
-                host = server.strip().rpartition(":")[0]
+                host = re.sub(r":[0-9]+$", "", server.strip())
                 if not _is_loopback(host):
                     raise ValueError(_plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
         url = urlsplit(self.database_url.get_secret_value())
         query = parse_qs(url.query)
-        host = query.get("host", [url.hostname or ""])[-1]
-        if not (_is_loopback(host) or query.get("sslmode", [""])[-1] in ("require", "verify-ca", "verify-full")):
-            raise ValueError(_plaintext("DATABASE_URL", host, "?sslmode=verify-full"))
+        far = [host for host in (url.hostname or "", *query.get("host", [])) if not _is_loopback(host)]
+        if far and query.get("sslmode", [""])[-1] not in ("require", "verify-ca", "verify-full"):
+            raise ValueError(_plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
         return self
 
     def kafka_connection(self) -> dict[str, Any]:
@@ -196,4 +205,9 @@ def _plaintext(name: str, host: str, remedy: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    return host in _LOOPBACK or host.startswith(("127.", "/"))
+    if host in _LOOPBACK or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
