@@ -50,7 +50,8 @@ class ReadModelStore:
         self._documents = [model for model in stored if isinstance(model, Document)]
         self._contributions = [model for model in stored if isinstance(model, Contribution)]
         self._sql = {model.name: TableSql(model) for model in stored}
-        self._watched = {model.name: attrgetter(*model.depends_on) for model in stored}
+        # Placement and erasure always matter: before the one and after the other an order has no share and no row.
+        self._watched = {model.name: attrgetter("placed_at", *model.depends_on) for model in stored}
 
     def derive(self, changes: Iterable[Change]) -> Delta:
         """The difference that these changes make. Raises ProjectionFailed, naming the read model."""

@@ -22,7 +22,7 @@ class CustomerSummary(Contribution):
         cancelled_orders=Type.COUNT,
         revenue=Type.MONEY,
     )
-    depends_on = ("placed_at", "status", "delivered_at", "cancelled_at", "total", "refunded")
+    depends_on = ("status", "delivered_at", "cancelled_at", "total", "refunded")
 
     def contributions(self, order: OrderState) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         delivered = order.delivered_at is not None

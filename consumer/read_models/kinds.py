@@ -80,7 +80,8 @@ class Stored(ReadModel):
     """A read model with a table: `keys` identify a row, `values` are the rest.
 
     `depends_on` names the fields of OrderState that its function reads. Where a batch leaves all of them as they
-    were, the function isn't called; forgetting one is a bug that shows as a stale row.
+    were, the function isn't called; forgetting one is a bug that shows as a stale row. What never changes once an
+    order is placed (customer, currency, `placed_at`) need not be named.
     """
 
     keys: tuple[Column, ...]

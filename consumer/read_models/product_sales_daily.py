@@ -14,7 +14,7 @@ class ProductSalesDaily(Contribution):
     version = 1
     keys = columns(sku=Type.TEXT, day=Type.DAY, currency=Type.TEXT)
     values = columns(orders=Type.COUNT, units=Type.QUANTITY, revenue=Type.MONEY)
-    depends_on = ("placed_at", "cancelled_at", "lines")
+    depends_on = ("cancelled_at", "lines")
 
     def contributions(self, order: OrderState) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         if order.cancelled_at is not None:
