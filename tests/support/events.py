@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-from schemas.events import Event
-from schemas.identity import event_uuid
+from schemas.events import Event, Record, Unreadable
 from schemas.wire import decode
 
 Row = dict[str, Any]
@@ -53,7 +51,7 @@ def placed(*lines: Row, **more: Any) -> Row:
     return {**(DATA["order.placed"] or {}), "lines": list(lines) or [LINE], **more}
 
 
-def attributes(type_: str = "placed", version: Any = 1, *, order: str = "o-1", **given: Any) -> Row:
+def named(type_: str = "placed", version: Any = 1, *, order: str = "o-1", **given: Any) -> Row:
     """The CloudEvents attributes of a valid event; None takes one away."""
     kind = type_ if type_.startswith("order.") else f"order.{type_}"
     found: Row = {"id": f"{order}-{version}", "source": "/shop/orders", "type": kind, "subject": order}
@@ -61,22 +59,36 @@ def attributes(type_: str = "placed", version: Any = 1, *, order: str = "o-1", *
     return {name: value for name, value in found.items() if value is not None}
 
 
+def row(type_: str = "placed", version: int = 1, data: Any = ..., **given: Any) -> Row:
+    """An event as the reference model takes it: attributes and `data`. Version n happens at minute n."""
+    found = named(type_, version, **{"time": f"2026-01-01T12:{version % 60:02d}:00Z", **given})
+    return {**found, "data": DATA.get(found["type"]) if data is ... else data}
+
+
 def event(type_: str = "placed", version: int = 1, data: Any = ..., **given: Any) -> Event:
     """A decoded event, data checked: `event("shipped", 3, order="o-2", id="e-9")`."""
     return decoded(row(type_, version, data, **given))
 
 
-def row(type_: str = "placed", version: int = 1, data: Any = ..., **given: Any) -> Row:
-    """An event as the reference model takes it: the attributes and `data`. Version n happens at minute n."""
-    when = {"time": f"2026-01-01T12:{version % 60:02d}:00Z"}
-    found = attributes(type_, version, **{**when, **given})
-    return {**found, "data": DATA.get(found["type"]) if data is ... else data}
-
-
 def decoded(meant: Row) -> Event:
-    found = decode(record("binary", meant["data"], attributes={k: v for k, v in meant.items() if k != "data"}))
+    return read(record(data=meant["data"], attributes={name: value for name, value in meant.items() if name != "data"}))
+
+
+def read(rec: Record) -> Event:
+    found = decode(rec)
     assert isinstance(found, Event), found
     return found
+
+
+def refused(rec: Record) -> Unreadable:
+    found = decode(rec)
+    assert isinstance(found, Unreadable), found
+    return found
+
+
+def at(minute: int) -> datetime:
+    """When version `minute` of an order happens."""
+    return datetime(2026, 1, 1, 12, minute, tzinfo=UTC)
 
 
 def record(
@@ -85,63 +97,34 @@ def record(
     type_: str = "placed",
     *,
     attributes: Row | None = None,
-    key: bytes | None | Literal["the order's"] = "the order's",
+    key: bytes | None = b"",
     headers: Iterable[tuple[str, bytes | None]] = (),
-    offset: int = 0,
     **given: Any,
 ) -> Rec:
     """A record in one of the three encodings. `data` is a value, or bytes to be taken as they are.
 
-    `given` are attributes; None takes one away. `headers` come after those of the encoding.
+    `given` are attributes; None takes one away. `headers` come after those of the encoding. The key is the order's
+    id if none is given.
     """
-    said = _attributes(type_, **given) if attributes is None else attributes
-    value = to_bytes(DATA.get(said.get("type", "")) if data is ... else data)
-    order = str(said.get("subject", "o-1"))
-    where = order.encode() if key == "the order's" else key
-    assert not isinstance(where, str)
+    said = named(type_, **given) if attributes is None else attributes
+    value = to_bytes(DATA.get(str(said.get("type"))) if data is ... else data)
+    where = str(said.get("subject", "o-1")).encode() if key == b"" else key
     if encoding == "structured":
-        return Rec(key=where, value=structured(said, value), headers=(*_STRUCTURED, *headers), offset=offset)
-    names = _binary_name if encoding == "binary" else _outbox_name
-    head = [(name, header(value)) for attribute, value in said.items() if (name := names(attribute))]
-    spec = [("ce_specversion", b"1.0")] if encoding == "binary" else []
-    return Rec(key=where, value=value, headers=(*spec, *head, *headers), offset=offset)
+        head = [("content-type", b"application/cloudevents+json")]
+        return Rec(key=where, value=structured(said, value), headers=(*head, *headers))
+    if encoding == "binary":
+        said = {f"ce_{name}": text for name, text in {"specversion": "1.0", **said}.items()}
+    else:
+        said = {{"type": "eventType"}.get(name, name): text for name, text in said.items() if name != "subject"}
+    head = [(name, text if isinstance(text, bytes) else str(text).encode()) for name, text in said.items()]
+    return Rec(key=where, value=value, headers=(*head, *headers))
 
 
-def structured(said: Row, data: bytes | None, name: str = "data") -> bytes:
+def structured(said: Row, data: bytes | None) -> bytes:
     """A structured CloudEvent's text, its data as these very bytes."""
     body = to_bytes({"specversion": "1.0", **said})
-    return body if data is None else body[:-1] + b', "%s": ' % name.encode() + data + b"}"
-
-
-def header(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
+    return body if data is None else body[:-1] + b', "data": ' + data + b"}"
 
 
 def to_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False, default=_number).encode()
-
-
-def at(minute: int) -> datetime:
-    """When version `minute` of an order happens."""
-    return datetime(2026, 1, 1, 12, minute, tzinfo=UTC)
-
-
-def uuid_of(event_id: str) -> str:
-    return event_uuid(event_id)
-
-
-_STRUCTURED = (("content-type", b"application/cloudevents+json"),)
-_attributes = attributes
-
-
-def _binary_name(attribute: str) -> str:
-    return f"ce_{attribute}"
-
-
-def _outbox_name(attribute: str) -> str | None:
-    return {"type": "eventType", "subject": None}.get(attribute, attribute)
-
-
-def _number(value: Any) -> float:
-    assert isinstance(value, Decimal)
-    return float(value)
+    return value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
