@@ -83,7 +83,6 @@ GOOD_ATTRIBUTES: list[Case] = [
     ("dataschema", '"urn:anything"'),
     ("unknown", '{"deep": [1, null]}'),
     ("unknown", '"\\u0000"'),  # outside data, and dropped
-    ("data_base64", "7"),  # data is there, so nobody looks
 ]
 
 BAD_ATTRIBUTES: list[Case] = [
@@ -138,12 +137,34 @@ BAD_ATTRIBUTES: list[Case] = [
     ("schemaversion", "{}"),
 ]
 
-GOOD_MONEY = ('"0"', '"12.50"', '"00012.5"', '"99999999999999.9999"', "0", "-0", "-0.0", "12.50", "1e2", "1.25E+1")
+GOOD_MONEY: tuple[str, ...] = (
+    '"0"',
+    '"12.50"',
+    '"00012.5"',
+    '"99999999999999.9999"',
+    "0",
+    "-0",
+    "-0.0",
+    "12.50",
+    "1e2",
+    "1.25E+1",
+)
 GOOD_MONEY += ("0.0001", "99999999999999", "99999999999999.98")
-BAD_MONEY = ('""', '"-1"', '"+1"', '"1."', '".5"', '"1e2"', '"1,5"', '"12.50000"', '"100000000000000"', '"12.50\\n"')
+BAD_MONEY: tuple[str, ...] = (
+    '""',
+    '"-1"',
+    '"+1"',
+    '"1."',
+    '".5"',
+    '"1e2"',
+    '"1,5"',
+    '"12.50000"',
+    '"100000000000000"',
+    '"12.50\\n"',
+)
 BAD_MONEY += ('" 1"', '"١"', '"NaN"', "-1", "-0.0001", "1e14", "1e400", "100000000000000", "null", "true", "[]", "{}")
 
-GOOD_QUANTITY = ("1", str(2**63), str(10**40))
+GOOD_QUANTITY = ("1", str(2**63), 4_000 * "9")
 BAD_QUANTITY = ("0", "-1", "1.5", '"1"', "true", "null")
 BAD_TEXT = (None, *NOT_TEXT, '"a\\u0000"')
 BAD_KEY = (*BAD_TEXT, '""', _text(201))
@@ -214,7 +235,7 @@ BAD_DATA: dict[str, list[Case]] = {
     "order.line_added": [*_at("data", *BAD_OBJECT), *_bad_line("data.line"), *_at("data.line", None, "null", "[]")],
     "order.line_removed": [*_at("data", *BAD_OBJECT), *_at("data.sku", *BAD_KEY)],
     "order.address_changed": [*_at("data", *BAD_OBJECT), *_at("data.shipping_address", None, "null", *BAD_ADDRESS)],
-    "order.confirmed": _at("data_base64", "7", "null", '"e30"', '"e3 0="', '"é"'),
+    "order.confirmed": _at("data_base64", "7", '"e30"', '"e3 0="', '"é"'),
     "order.payment_captured": [
         *_at("data", *BAD_OBJECT),
         *_at("data.amount", None, *BAD_MONEY),
@@ -223,7 +244,7 @@ BAD_DATA: dict[str, list[Case]] = {
     "order.payment_failed": [*_at("data.payment_id", *BAD_TEXT), *_at("data.reason", *BAD_TEXT)],
     "order.shipped": [*_at("data.carrier", *BAD_TEXT), *_at("data.tracking_number", *BAD_TEXT)],
     "order.delivery_failed": [*_at("data", *BAD_OBJECT), *_at("data.reason", *BAD_TEXT)],
-    "order.delivered": _at("data_base64", "7", "null", "{}"),
+    "order.delivered": _at("data_base64", "7", "{}"),
     "order.cancelled": [*_at("data", *BAD_OBJECT), *_at("data.reason", *BAD_TEXT)],
     "order.refunded": [*_at("data.amount", None, *BAD_MONEY), *_at("data.reason", *BAD_TEXT)],
 }
@@ -237,9 +258,22 @@ BEYOND_JSON_SCHEMA: list[Case] = [
     ("data.lines.0.unit_price", "0.00001"),
     ("data.unknown", '"\\u0000"'),
     ("data.customer.name", '"\\ud83d"'),
+    ("id", '"\\ud83d"'),
+    ("data.lines.0.quantity", "1" + 4_000 * "0"),
+    ("data.unknown", 300 * "[" + 300 * "]"),
     ("time", '"2026-02-30T09:30:00Z"'),
     ("time", '"0000-01-01T09:30:00Z"'),
     ("time", '"9999-12-31T23:59:60Z"'),
     ("source", _text(1_001, "é")),
     ("data.unknown", _text(1024 * 1024)),
 ]
+
+# What decode takes and the schema doesn't promise: (event type, members of the event instead of the sample's).
+NOT_PROMISED: list[tuple[str, dict[str, Any]]] = [
+    ("order.shipped", {"schemaversion": 0}),
+    ("order.shipped", {"schemaversion": "0"}),
+    ("order.placed", {"schemaversion": 0, "data": {"customer_id": "c-1", "customer_name": "Ada", "currency": "EUR",
+                                                   "items": [{"sku": "pen", "quantity": 1, "unit_price": "1"}]}}),
+    ("order.line_removed", {"data": None, "data_base64": "eyJza3UiOiAiQ1VQLTEifQ=="}),
+    ("order.confirmed", {"data_base64": None}),
+]  # fmt: skip
