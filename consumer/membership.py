@@ -7,7 +7,8 @@ the old one is thrown away, since aiokafka hands out records before the assignme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -27,21 +28,41 @@ _log = structlog.get_logger("projector.membership")
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
     """The partitions of one consumer session. `failed` holds what went wrong in a rebalance, if anything did."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, owner: str) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, owner: str, drain: float = 5.0) -> None:
+        """`drain` is how many seconds a rebalance waits for the batches in hand."""
         self.epoch = 0
         self.holds: Holds = {}
         self.failed: Exception | None = None
         self._consumer = consumer
         self._pool = pool
         self._owner = owner
+        self._drain = drain
         self._open = asyncio.Event()
+        self._working = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._gaps: dict[TopicPartition, int] = {}
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Close the gate. The batch in hand may still commit: the next owner's epoch decides."""
-        self.epoch += 1
+        """Close the gate, and give the batches in hand time to commit: what doesn't make it, the next owner's epoch
+        keeps out, and it does it again."""
         self._open.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), self._drain)
+        self.epoch += 1
         self.holds = {}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A batch is in hand."""
+        self._working += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            if not self._working:
+                self._idle.set()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Take the partitions in PostgreSQL, go to where their checkpoints stand, open the gate."""

@@ -35,7 +35,7 @@ _log = structlog.get_logger("projector.worker")
 
 _POLL = 0.5  # seconds that a lane waits for records before it looks whether to stop
 _COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
-_COMMIT = 5.0  # seconds that one may take: aiokafka's never ends while the broker is away
+_COMMIT = 1.5  # seconds that one may take: aiokafka's never ends while the broker is away
 
 
 class Worker:
@@ -86,6 +86,7 @@ class Worker:
                 await consumer.start()
             loops = [self._lane(stop, membership, lane) for lane in range(lanes)]
             await together(stop, self._settings.stop_timeout, *loops, self._courtesy(consumer, membership, stop))
+            await self._tell(consumer, membership, {})
         finally:
             await stopped(consumer)
 
@@ -97,7 +98,14 @@ class Worker:
             began = time.perf_counter()
             items = [decode(record) for record in records]
             holds: Holds = {place: membership.holds[place] for place in {place_of(record) for record in records}}
-            outcome, holds = await self._processor.process(items, holds)
+            try:
+                with membership.working():
+                    outcome, holds = await self._processor.process(items, holds)
+            except OutOfPlace:
+                if epoch == membership.epoch:
+                    raise
+                _log.info("batch_discarded", records=len(records), owner=self._owner)  # its next owner does it
+                continue
             membership.moved(epoch, holds)
             self._observation.batch(outcome, len(records), time.perf_counter() - began)
 
@@ -107,18 +115,19 @@ class Worker:
         while not stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _COMMIT_EVERY)
-            news = {
-                place: hold.next_offset
-                for place, hold in membership.holds.items()
-                if told.get(place) != hold.next_offset
-            }
-            if news:
-                offsets = {TopicPartition(*place): offset for place, offset in news.items()}
-                try:
-                    await asyncio.wait_for(consumer.commit(offsets), _COMMIT)
-                    told.update(news)
-                except (KafkaError, TimeoutError) as error:
-                    _log.info("kafka_commit_failed", reason=type(error).__name__)
+            await self._tell(consumer, membership, told)
+
+    async def _tell(self, consumer: AIOKafkaConsumer, membership: Membership, told: dict[Place, int]) -> None:
+        news = {
+            place: hold.next_offset for place, hold in membership.holds.items() if told.get(place) != hold.next_offset
+        }
+        if news:
+            offsets = {TopicPartition(*place): offset for place, offset in news.items()}
+            try:
+                await asyncio.wait_for(consumer.commit(offsets), _COMMIT)
+                told.update(news)
+            except (KafkaError, TimeoutError) as error:
+                _log.info("kafka_commit_failed", reason=type(error).__name__)
 
     def _retrying(self, error: BaseException, attempt: int) -> None:
         self._observation.retry(error)

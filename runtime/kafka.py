@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 from runtime.settings import Settings
 from schemas.errors import Unavailable
 
-_STOP = 5.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
+_STOP = 3.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _POLL_INTERVAL_MS = 300_000
 

@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     )
     stop_timeout: float = _named(
         "PROJECTOR_STOP_TIMEOUT",
-        8.0,
-        "Time to finish the batch in hand and leave after SIGTERM",
+        5.0,
+        "Time to finish the batch in hand after SIGTERM; leaving takes another 5 at most",
         gt=0,
         le=600,
     )

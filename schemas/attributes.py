@@ -18,7 +18,7 @@ _MAX_SOURCE = 2_000  # characters: it is a key in PostgreSQL too
 
 # RFC 3339's date-time: `t`, `z` and a space for `T` are allowed by its section 5.6.
 _RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 ).fullmatch
 _not_in_uri = re.compile(r"[\x00-\x20\x7f]").search
 
