@@ -106,3 +106,7 @@ def test_a_half_surrogate_in_an_attribute_that_counts_is_refused() -> None:
     found = refused(rec._replace(value=rec.value.replace(b'"X"', rb'"\ud800"')))
     assert found.why.startswith("id: holds half a surrogate")
     assert (found.order_id, found.event_id) == ("o-1", None)
+
+
+def test_a_negative_schemaversion_is_refused_and_not_counted_up_from() -> None:
+    assert refused(record("structured", schemaversion=-(10**15))).why == "schemaversion: below 0"
