@@ -15,26 +15,18 @@ _SQL = Queries("consumer", "queries.sql")
 
 
 class SourceNumbers:
-    """The numbers of event sources, remembered: they never change, and there are few.
+    """The numbers of event sources, remembered: they never change, and there are few (some 100 bytes each).
 
     A source that is new gets its number in a transaction of its own: a number that a rolled-back batch remembers
-    would be wrong for ever. `limit` bounds the memory against a producer that makes up a source per event.
+    would be wrong for ever.
     """
 
-    def __init__(self, limit: int = 10_000) -> None:
+    def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._limit = limit
 
     async def learn(self, connection: Connection, sources: Iterable[str]) -> None:
         """Know these sources. Not to be called inside a transaction that may roll back."""
-        wanted = set(sources)
-        new = wanted.difference(self._numbers)
-        if not new:
-            return
-        if len(self._numbers) + len(new) > self._limit:
-            self._numbers.clear()
-            new = wanted
-        missing = new
+        missing = set(sources).difference(self._numbers)
         while missing:  # a source that another worker adds meanwhile is seen by the next look
             rows = await connection.fetch(_SQL["sources_number"], sorted(missing))
             self._numbers.update((row["source"], row["source_no"]) for row in rows)

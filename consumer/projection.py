@@ -54,7 +54,7 @@ class Projection:
         events = [item for item in items if isinstance(item, Event)]
         known = await self._known(connection, events, orders, careful=careful)
         ready = {event.order_id for event in events if event.version == _version(orders, event.order_id) + 1}
-        waiting = await pending.waiting(connection, sorted(ready))
+        waiting = await self._waiting(connection, sorted(ready))
         stale = await self._stale(connection, waiting) if careful else []
         verdicts, delta = await self._decide(connection, items, orders, waiting, known)
         await self._write(connection, verdicts, delta, orders, stale, shard)
@@ -74,10 +74,16 @@ class Projection:
         applied = await ledger.known(connection, doubtful, self.sources)
         return applied | await ledger.pending(connection, everyone, self.sources)
 
+    async def _waiting(self, connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """What is parked for these orders. Its sources have their numbers, though this process may never have met
+        them: to learn them inside the transaction adds none, so a rollback takes none back."""
+        waiting = await pending.waiting(connection, order_ids)
+        await self.sources.learn(connection, (event.source for events in waiting.values() for event in events))
+        return waiting
+
     async def _stale(self, connection: Connection, waiting: dict[str, list[Event]]) -> list[Event]:
         """Parked events whose identity was applied under another order or version. Taken out of `waiting`."""
         parked = [event for events in waiting.values() for event in events]
-        await self.sources.learn(connection, (event.source for event in parked))
         applied = await ledger.known(connection, [identity(event) for event in parked], self.sources)
         for order_id, events in waiting.items():
             waiting[order_id] = [event for event in events if identity(event) not in applied]

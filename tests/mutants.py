@@ -216,7 +216,7 @@ def _catcher(mutant: Mutant) -> str | None:
 
 def _failure(tree: Path, test: str) -> str | None:
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", test]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "MACHINE_NO_SHRINK": "1"}
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False

@@ -58,6 +58,16 @@ async def test_a_hole_is_parked_durably_and_drained_with_what_fills_it(fed: Engi
     assert await fed.value("SELECT version FROM read_model.order_summary") == 4
 
 
+async def test_what_another_producer_sent_drains_in_a_process_that_never_met_it(fed: Engine) -> None:
+    late = confirmed("a", 2, source="/till")
+    fed.send(late)
+    await fed.run()
+    fed.start()
+    fed.send(placed("a"))
+    await fed.run()
+    assert await fed.differences([Event(late), Event(placed("a"))]) == []
+
+
 @pytest.mark.parametrize("where", ["applied", "parked", "in dead letters"])
 async def test_a_second_delivery_is_a_duplicate_wherever_the_first_one_is(fed: Engine, where: str) -> None:
     first = {"applied": placed("a"), "parked": confirmed("a", 3), "in dead letters": confirmed("a", 1)}[where]

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -22,6 +22,9 @@ from consumer import reference
 from consumer.processor import Holds
 from schemas.errors import OutOfPlace
 from tests.support.engine import Engine, LogRecord, attributes, placed
+
+# Shrinking a failure takes minutes; who only wants to know whether there is one can do without.
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("MACHINE_NO_SHRINK") else tuple(Phase)
 
 _ORDERS = ("a", "b", "c")
 _VERSIONS = st.integers(1, 5)
@@ -176,6 +179,7 @@ def test_whatever_comes_the_database_is_what_the_producer_meant(
                     deadline=None,
                     suppress_health_check=list(HealthCheck),
                     print_blob=True,
+                    phases=_PHASES,
                 ),
             )
         finally:
