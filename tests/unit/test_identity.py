@@ -1,0 +1,52 @@
+"""Identity: one id, one key; two ids, two keys."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.identity import event_uuid, is_canonical
+from tests.support.events import event
+
+CANONICAL = "018f3c1e-7b1a-7c3d-8e4f-0123456789ab"
+
+
+def test_a_canonical_uuid_is_its_own_key() -> None:
+    assert is_canonical(CANONICAL)
+    assert event_uuid(CANONICAL) == CANONICAL
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CANONICAL.upper(),
+        CANONICAL.replace("-", ""),
+        f"{{{CANONICAL}}}",
+        f"urn:uuid:{CANONICAL}",
+        f"{CANONICAL}\n",
+        f" {CANONICAL}",
+        CANONICAL.replace("0", "٠"),
+    ],
+)
+def test_another_spelling_of_a_uuid_is_another_id(other: str) -> None:
+    assert not is_canonical(other)
+    assert event_uuid(other) != CANONICAL
+    assert uuid.UUID(event_uuid(other)).version == 5
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_keys_are_equal_exactly_where_ids_are(one: str, other: str) -> None:
+    assert (event_uuid(one) == event_uuid(other)) is (one == other)
+    assert str(uuid.UUID(event_uuid(one))) == event_uuid(one)
+
+
+def test_a_key_never_changes_since_ledgers_are_full_of_them() -> None:
+    assert event_uuid("POS/o-1/1") == "a30f4ade-d5ce-5a43-9d98-42302e30d29a"
+
+
+def test_an_event_has_the_key_of_its_id() -> None:
+    assert event(id="e-1").uuid == event_uuid("e-1")
+    assert event(id=CANONICAL).uuid == CANONICAL
