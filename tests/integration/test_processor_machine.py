@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -75,6 +76,7 @@ class _Machine(RuleBasedStateMachine):
         self._pool = pool
         self._meant: dict[tuple[int, int], Any] = {}
         self._done: list[Any] = []
+        self._applied: Counter[int] = Counter()
         self._zombie: Holds = {}
 
     @initialize()
@@ -135,6 +137,8 @@ class _Machine(RuleBasedStateMachine):
         self._zombie = dict(self.engine.holds)
         self.engine.start()
         self._runner.run(self.engine.take())
+        stands = {place.partition: hold.next_offset for place, hold in self.engine.holds.items()}
+        assert stands == {partition: self._applied[partition] for partition in stands}, "a checkpoint without its batch"
 
     @rule(most=st.integers(1, 5))
     def zombie(self, most: int) -> None:
@@ -158,6 +162,7 @@ class _Machine(RuleBasedStateMachine):
 
     def _record(self, batch: list[LogRecord]) -> None:
         self._done += [self._meant[record.partition, record.offset] for record in batch]
+        self._applied.update(record.partition for record in batch)
 
     async def _truncate(self) -> None:
         tables = ", ".join(f"projector.{name.strip()}" for name in _TABLES.split(","))
