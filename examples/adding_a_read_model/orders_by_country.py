@@ -17,7 +17,7 @@ class OrdersByCountry(Contribution):
     version = 1
     keys = columns(country=Type.TEXT, currency=Type.TEXT)
     values = columns(orders=Type.COUNT, revenue=Type.MONEY)
-    depends_on = ("placed_at", "cancelled_at", "shipping_address", "total", "refunded")
+    depends_on = ("cancelled_at", "shipping_address", "total", "refunded")
 
     def contributions(self, order: OrderState) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         if order.cancelled_at is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -120,3 +122,19 @@ async def test_in_a_database_with_orders_it_starts_with_them(connection: Connect
     assert await rows(connection) == {"NL": (1, Decimal(10))}
     await given(connection, moved("o-1", 2, "FR"))
     assert await rows(connection) == {"FR": (1, Decimal(10))}
+
+
+class Changed(OrdersByCountry):
+    version = 2
+
+
+async def test_a_changed_one_is_made_anew_the_way_the_operations_page_says(connection: Connection) -> None:
+    await made(connection)
+    await given(connection, placed("o-1", "NL", "10.00"))
+    models = (*READ_MODELS, Changed())
+    assert (await install(connection, models)).outdated == ["orders_by_country"]
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    await connection.execute(re.findall(r"```sql\n(BEGIN;.+?)```", page, re.DOTALL)[0])
+    assert (await install(connection, models)).read_models == ["orders_by_country"]
+    await check(connection, models)
+    assert await rows(connection) == {"NL": (1, Decimal(10))}
