@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from schemas import json_text
@@ -14,6 +15,7 @@ from schemas.errors import UnreadableEvent
 from schemas.events import MAX_KEY
 
 _MAX_SEQUENCE = 2**63 - 1
+_REMEMBERED = 1_024  # values of an attribute that has few: types, sources
 _MAX_SOURCE = 2_000  # characters: it is a key in PostgreSQL too
 
 # RFC 3339's date-time: `t`, `z` and a space for `T` are allowed by its section 5.6.
@@ -25,6 +27,11 @@ _not_in_uri = re.compile(r"[\x00-\x20\x7f]").search
 
 def key(name: str, value: Any) -> str:
     """A non-empty text of at most 200 characters: `id`, and `subject`, the order's id."""
+    if type(value) is bytes and 0 < len(value) <= MAX_KEY and b"\x00" not in value:
+        try:
+            return value.decode()  # all that is asked below, since bytes are no fewer than characters
+        except UnicodeDecodeError:
+            pass
     text = _text(name, value)
     if len(text) > MAX_KEY:
         raise UnreadableEvent(f"{name}: {len(text)} characters, at most {MAX_KEY} are allowed")
@@ -32,14 +39,22 @@ def key(name: str, value: Any) -> str:
 
 
 def event_type(value: Any) -> str:
-    return key("type", value)
+    return _known_type(value) if isinstance(value, bytes | str) else key("type", value)
 
 
 def source(value: Any) -> str:
+    return _known_source(value) if isinstance(value, bytes | str) else _source(value)
+
+
+def _source(value: Any) -> str:
     text = _text("source", value)
     if len(text.encode()) > _MAX_SOURCE or _not_in_uri(text):
         raise UnreadableEvent("source: not a URI reference, or longer than 2,000 bytes")
     return text
+
+
+_known_type = lru_cache(_REMEMBERED)(lambda value: key("type", value))
+_known_source = lru_cache(_REMEMBERED)(_source)
 
 
 def time(value: Any) -> datetime:
@@ -52,7 +67,7 @@ def time(value: Any) -> datetime:
     if leap:
         text = f"{text[:17]}59{text[19:]}"
     try:
-        moment = datetime.fromisoformat(text.upper())
+        moment = datetime.fromisoformat(text if match[3] == "Z" else text.upper())
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)
         return moment + timedelta(seconds=1) if leap else moment

@@ -50,10 +50,11 @@ def lenient(text: str) -> Any:
 
 def looks_suspect(raw: bytes) -> bool:
     """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`."""
+    # One character is sought many times faster than several.
     return (
-        b"\\u" in raw
-        or b"NaN" in raw
-        or b"Infinity" in raw
+        (b"\\" in raw and b"\\u" in raw)
+        or (b"N" in raw and b"NaN" in raw)
+        or (b"I" in raw and b"Infinity" in raw)
         or len(raw) > _SURELY_SHORT
         or b"0e00000" in raw.translate(_DIGITS_AS_ZEROS, b"+-")
     )

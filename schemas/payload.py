@@ -60,6 +60,8 @@ def read_parsed(event_type: str, schemaversion: int, value: Any, text: str | Non
 
 
 def _any_json(raw: bytes) -> str | None:
+    if raw == b"{}":
+        return "{}"
     if raw.strip() in _ABSENT:
         return None
     try:

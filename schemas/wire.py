@@ -68,7 +68,8 @@ def _says_structured(headers: Headers) -> bool:
 
 def _binary(record: Record, headers: Headers, value: bytes) -> Event:
     get = headers.get
-    attributes.specversion(get("ce_specversion"))
+    if headers["ce_specversion"] != b"1.0":
+        attributes.specversion(headers["ce_specversion"])
     kind = attributes.event_type(get("ce_type"))
     version = attributes.schemaversion(get("ce_schemaversion"))
     event_id = attributes.key("id", get("ce_id"))
