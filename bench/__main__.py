@@ -1,0 +1,114 @@
+"""`python -m bench`: parts in turn, round after round; see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import report
+from bench.latency import latency
+from bench.limit import Rows, limit
+from bench.live import live
+from bench.machine import described
+from bench.naive import naive
+from bench.stage import Stage, stage
+from bench.stream import Load, plan, put
+from bench.truth import Truth
+from schemas.errors import ProjectorError
+
+PARTS = ("naive", "live", "limit", "live-2", "latency")
+
+Part = Callable[[int], Awaitable[report.Figures]]
+
+
+def main() -> int:
+    options = _options()
+    if options.write and not report.PAGE.exists():
+        sys.exit(f"{report.PAGE} is not there")
+    try:
+        return asyncio.run(_bench(options))
+    except ProjectorError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=_positive, default=3, help="rounds (3)")
+    parser.add_argument("--orders", type=_positive, default=60_000, help="orders; each has 4.9 events (60,000)")
+    parser.add_argument("--window", type=_positive, default=400, help="orders under way at once in the stream (400)")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be repeated")
+    parser.add_argument("--naive-events", type=_positive, default=5_000, help="events of the naive part (5,000)")
+    parser.add_argument("--rate", type=_positive, default=1_000, help="events per second of the latency part (1,000)")
+    parser.add_argument("--latency-seconds", type=_positive, default=30, help="how long, after 5 s of warm-up (30)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
+
+
+async def _bench(options: argparse.Namespace) -> int:
+    async with stage() as on:
+        stream = plan(options.orders, options.window)
+        wanted = list(options.only or PARTS)
+        _say(f"producing {options.orders:,} orders")
+        small = await put(on, "bench-naive", stream, options.naive_events)
+        load = small if wanted == ["latency"] else await put(on, "bench-live", stream)
+        found = report.Report(
+            await described(on),
+            {"orders": f"{options.orders:,}", "events": f"{load.events:,}", "orders under way at once": options.window},
+        )
+        parts = _parts(on, options, small, load, wanted)
+        await live(on, small, Truth(), Rows())  # warms the broker, the page cache and Python's compiled files
+        for number in range(1, options.runs + 1):
+            for name in PARTS:
+                if name in wanted:
+                    began = time.monotonic()
+                    figures = await parts[name](number)
+                    found.add(name, figures)
+                    shown = figures.get("events_per_s") or figures.get("p50_ms") or 0.0
+                    _say(f"round {number}: {name} {shown:,.1f} ({time.monotonic() - began:.0f} s in all)")
+    if options.json:
+        options.json.write_bytes(found.json())
+    if options.write:
+        report.write(found)
+    sys.stdout.write(found.markdown() + "\n")
+    return 0
+
+
+def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, wanted: list[str]) -> dict[str, Part]:
+    truth, rows = Truth(), Rows()
+
+    async def limited(_: int) -> report.Figures:
+        if not rows.there:  # asked for alone: somebody has to make the rows
+            await live(on, load, truth, rows)
+        return await limit(on, load, truth, rows)
+
+    return {
+        "naive": lambda _: naive(on, small, truth),
+        "live": lambda _: live(on, load, truth, rows),
+        "limit": limited,
+        "live-2": lambda _: live(on, load, truth, rows, processes=2),
+        "latency": lambda number: latency(
+            on, f"bench-latency-{number}", options.rate, options.latency_seconds, options.window
+        ),
+    }
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,126 @@
+"""Medians and spread, for people (Markdown) and machines (JSON)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import orjson
+
+Figures = Mapping[str, float]
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+
+_THROUGHPUT = ("limit", "live", "live-2", "naive")
+_RATIOS = (("live ÷ limit", "live", "limit"), ("live ÷ naive", "live", "naive"), ("2 processes ÷ 1", "live-2", "live"))
+_LATENCY = (
+    ("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("slowest", "max_ms"),
+    ("of it until Kafka had it, p50", "broker_p50_ms"), ("of it until Kafka had it, p99", "broker_p99_ms"),
+    ("between two looks of the reader, p50", "look_ms"), ("sent late by, at most", "sender_late_max_ms"),
+    ("a batch took, mean", "ms_per_batch"), ("events in a batch, mean (a number)", "events_per_batch"),
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What was measured: of each part the figures of every round."""
+
+    machine: Mapping[str, str]
+    load: Mapping[str, object]
+    parts: dict[str, list[Figures]] = field(default_factory=dict)
+
+    def add(self, part: str, figures: Figures) -> None:
+        self.parts.setdefault(part, []).append(figures)
+
+    def json(self) -> bytes:
+        """Everything, round by round, with the medians."""
+        medians = {part: {name: median(of) for name, of in _columns(runs).items()} for part, runs in self.parts.items()}
+        ratios = {name: _ratios(self.parts, over, under) for name, over, under in _RATIOS}
+        found = {"machine": self.machine, "load": self.load, "medians": medians, "ratios": ratios, "runs": self.parts}
+        return orjson.dumps(found, option=orjson.OPT_INDENT_2)
+
+    def markdown(self) -> str:
+        """The tables of docs/performance.md."""
+        load = ", ".join(f"{name} {value}" for name, value in self.load.items())
+        blocks = ["\n".join(f"- {name}: {value}" for name, value in self.machine.items()), f"Load: {load}."]
+        blocks += [self._throughput(), self._ratios(), self._batches(), self._latency()]
+        blocks.append("Medians, with the least and the greatest of all rounds in brackets.")
+        return "\n\n".join(block for block in blocks if block)
+
+    def _throughput(self) -> str:
+        head = ("part", "events/s", "worker", "PostgreSQL", "Kafka")
+        cost = ("worker_cpu_us", "postgres_cpu_us", "kafka_cpu_us")
+        rows = []
+        for part in _THROUGHPUT:
+            if part in self.parts:
+                found = _columns(self.parts[part])
+                shares = [_spread(found[name], _micro) if name in found else "" for name in cost]
+                rows.append((part, _spread(found["events_per_s"], _whole), *shares))
+        return _table(head, rows) + "\n\nCPU in microseconds per event." if rows else ""
+
+    def _ratios(self) -> str:
+        found = [(name, _ratios(self.parts, over, under)) for name, over, under in _RATIOS]
+        rows = [(name, _spread(values, _two)) for name, values in found if values]
+        return _table(("ratio, within a round", ""), rows) if rows else ""
+
+    def _batches(self) -> str:
+        names = ("batches", "events_per_batch", "ms_per_batch", "order_writes_per_event", "batches_run_again")
+        rows = []
+        for part in ("live", "live-2"):
+            if part in self.parts:
+                found = _columns(self.parts[part])
+                rows.append((part, *(_spread(found[name], _two) for name in names)))
+        return _table(("part", *(name.replace("_", " ") for name in names)), rows) if rows else ""
+
+    def _latency(self) -> str:
+        tables = []
+        for part, runs in self.parts.items():
+            if part.startswith("latency"):
+                found = _columns(runs)
+                title = f"{part} ({_spread(found['sent_per_s'], _whole)} events/s), ms"
+                tables.append(_table((title, ""), [(words, _spread(found[name], _two)) for words, name in _LATENCY]))
+        return "\n\n".join(tables)
+
+
+def write(report: Report, page: Path = PAGE) -> None:
+    """Put the tables between the page's markers."""
+    text = page.read_text("utf-8")
+    marked = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    page.write_text(marked.sub(lambda _: f"{BEGIN}\n\n{report.markdown()}\n\n{END}", text, count=1), "utf-8")
+
+
+def _columns(runs: Sequence[Figures]) -> dict[str, list[float]]:
+    return {name: [run[name] for run in runs] for name in runs[0]}
+
+
+def _ratios(parts: Mapping[str, Sequence[Figures]], over: str, under: str) -> list[float]:
+    """Round by round: what was slow for one was slow for the other."""
+    pairs = zip(parts.get(over, ()), parts.get(under, ()), strict=False)
+    return [above["events_per_s"] / below["events_per_s"] for above, below in pairs]
+
+
+def _spread(values: Sequence[float], text: Callable[[float], str]) -> str:
+    if len(values) == 1:
+        return text(values[0])
+    return f"{text(median(values))} ({text(min(values))} – {text(max(values))})"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _micro(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _two(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
