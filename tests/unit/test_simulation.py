@@ -24,7 +24,10 @@ def stream() -> list[Delivery]:
 def as_reference(meant: Meaning) -> Event | Broken | Tombstone:
     if meant.event:
         return Event(meant.event)
-    return Tombstone(meant.order_id) if meant.order_id else Broken()
+    if meant.kind == "broken":
+        return Broken(meant.order_id)
+    assert meant.order_id is not None
+    return Tombstone(meant.order_id)
 
 
 def first_told(stream: list[Delivery]) -> list[Delivery]:
