@@ -7,7 +7,7 @@ the old one is thrown away, since aiokafka hands out records before the assignme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -112,6 +112,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         # The first lane polls without partitions too: a member that doesn't is put out of the group for good.
         fetched = await self._poll(mine, most, wait)
         if epoch != self.epoch:
+            self._go_back(fetched)
             return epoch, []
         records: list[ConsumerRecord] = []
         for partition, found in fetched.items():
@@ -140,6 +141,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """The checkpoints have moved on, as far as this epoch still lasts."""
         if epoch == self.epoch:
             self.holds.update(holds)
+
+    def _go_back(self, partitions: Iterable[TopicPartition]) -> None:
+        """Records of these were taken from the client and are thrown away. They may have come after the new epoch's
+        own seek; without another they would not come again until the next record does."""
+        for partition in partitions:
+            hold = self.holds.get(Place(partition.topic, partition.partition))
+            if hold is not None:
+                self._consumer.seek(partition, hold.next_offset)
 
     def _following(self, partition: TopicPartition, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
         hold = self.holds.get(Place(partition.topic, partition.partition))

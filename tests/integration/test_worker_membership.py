@@ -1,0 +1,202 @@
+"""What a member makes of what the client hands it: a client in the test's hands, a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from consumer.checkpoints import Place
+from consumer.membership import Membership
+from schemas.connection import Pool
+from schemas.errors import Refused, Unavailable
+from tests.support.events import Rec
+
+Fetched = dict[TopicPartition, list[Rec]]
+
+
+class Client:
+    """As much of a consumer as a member uses. `answers` are what its next fetches give, fail with, or call first."""
+
+    def __init__(self) -> None:
+        self.first = 0  # where every log begins
+        self.sought: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, ...]] = []
+        self.answers: list[Fetched | Exception | Callable[[], Any]] = []
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.first)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append((partition.partition, offset))
+
+    async def getmany(self, *partitions: TopicPartition, timeout_ms: int, max_records: int) -> Fetched:
+        self.asked.append(tuple(one.partition for one in partitions))
+        answer = self.answers.pop(0) if self.answers else {}
+        if isinstance(answer, Exception):
+            raise answer
+        return await answer() if callable(answer) else answer
+
+
+def fetched(*offsets: int, partition: int = 0) -> Fetched:
+    return {TopicPartition("t", partition): [Rec("t", partition, offset) for offset in offsets]}
+
+
+def partitions(*numbers: int) -> list[TopicPartition]:
+    return [TopicPartition("t", number) for number in numbers]
+
+
+@pytest_asyncio.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def member(pool: Pool) -> AsyncIterator[tuple[Membership, Client]]:
+    """A member that holds partition 0 from offset 0."""
+    client = Client()
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0))
+    client.sought.clear()
+    yield membership, client
+
+
+async def offsets(membership: Membership, lane: int = 0, lanes: int = 1) -> list[int]:
+    _, records = await membership.fetch(lane, lanes, 100, 0.01)
+    return [record.offset for record in records]
+
+
+async def test_it_begins_where_the_log_does_or_the_checkpoint_stands(pool: Pool) -> None:
+    await pool.execute("INSERT INTO projector.checkpoints (topic, partition, next_offset) VALUES ('t', 1, 42)")
+    client = Client()
+    client.first = 7
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0, 1))
+    assert sorted(client.sought) == [(0, 7), (1, 42)]
+    assert [(place.partition, hold.next_offset) for place, hold in sorted(membership.holds.items())] == [
+        (0, 7),
+        (1, 42),
+    ]
+
+
+async def test_taking_a_partition_opens_a_new_epoch_in_the_database(pool: Pool) -> None:
+    for owner in ("one", "two"):
+        await Membership(Client(), pool, owner).on_partitions_assigned(partitions(0))
+    row = await pool.fetchrow("SELECT epoch, owner FROM projector.checkpoints")
+    assert row is not None
+    assert (row["epoch"], row["owner"]) == (2, "two")
+
+
+async def test_a_gap_is_fetched_once_more_and_then_believed(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [fetched(3, 4), fetched(3, 4)]
+    assert await offsets(membership) == []
+    assert client.sought == [(0, 0)]
+    assert await offsets(membership) == [3, 4]
+    assert client.sought == [(0, 0)]
+
+
+async def test_records_that_were_missing_the_first_time_are_not_skipped(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [fetched(3, 4), fetched(0, 1, 2, 3, 4)]
+    assert await offsets(membership) == []
+    assert await offsets(membership) == [0, 1, 2, 3, 4]
+
+
+async def test_what_is_behind_the_checkpoint_is_left_out(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    [(place, hold)] = membership.holds.items()
+    membership.moved(membership.epoch, {place: hold.__class__(2, hold.epoch, hold.shard)})
+    client.answers = [fetched(0, 1, 2, 3), fetched(0, 1)]
+    assert await offsets(membership) == [2, 3]
+    assert await offsets(membership) == []
+
+
+async def test_what_was_fetched_under_another_epoch_is_thrown_away_and_fetched_again(
+    member: tuple[Membership, Client],
+) -> None:
+    membership, client = member
+
+    async def rebalanced() -> Fetched:
+        await membership.on_partitions_revoked(partitions(0))
+        await membership.on_partitions_assigned(partitions(0))
+        client.sought.clear()  # the client hands out its records after the assignment's own seek
+        return fetched(0, 1)
+
+    client.answers = [rebalanced]
+    assert await offsets(membership) == []
+    assert client.sought == [(0, 0)]
+
+
+async def test_checkpoints_of_an_earlier_epoch_are_forgotten(member: tuple[Membership, Client]) -> None:
+    membership, _ = member
+    epoch, holds = membership.epoch, dict(membership.holds)
+    await membership.on_partitions_revoked(partitions(0))
+    await membership.on_partitions_assigned(partitions(0))
+    membership.moved(epoch, holds)
+    assert [hold.epoch for hold in membership.holds.values()] == [2]
+
+
+async def test_nothing_is_fetched_while_a_rebalance_is_under_way(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    await membership.on_partitions_revoked(partitions(0))
+    assert await offsets(membership) == []
+    assert client.asked == []
+
+
+async def test_each_lane_asks_for_its_own_share_and_an_idle_member_still_polls(pool: Pool) -> None:
+    client = Client()
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0, 1, 2, 3, 4))
+    for lane in range(3):
+        await offsets(membership, lane, lanes=3)
+    assert client.asked == [(0, 3), (1, 4), (2,)]
+    client.asked.clear()
+    await membership.on_partitions_assigned([])
+    for lane in range(3):
+        await offsets(membership, lane, lanes=3)
+    assert client.asked == [()]
+
+
+async def test_a_fetch_before_the_position_is_right_is_nothing(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [NoOffsetForPartitionError(), fetched(0)]
+    assert await offsets(membership) == []
+    assert await offsets(membership) == [0]
+
+
+@pytest.mark.parametrize(("said", "meant"), [(OffsetOutOfRangeError(), Refused), (KafkaError(), Unavailable)])
+async def test_what_kafka_says_is_told_apart(
+    member: tuple[Membership, Client], said: Exception, meant: type[Exception]
+) -> None:
+    membership, client = member
+    client.answers = [said]
+    with pytest.raises(meant):
+        await offsets(membership)
+
+
+async def test_what_goes_wrong_in_an_assignment_is_raised_where_somebody_hears_it(pool: Pool) -> None:
+    await pool.execute("INSERT INTO projector.checkpoints (topic, partition, next_offset) VALUES ('t', 0, 5)")
+    client = Client()
+    client.first = 9
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0))
+    with pytest.raises(Refused, match="t/0: the checkpoint stands at 5, but Kafka's log begins at 9"):
+        await offsets(membership)
+    assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == 5
+
+
+async def test_a_rebalance_waits_for_the_batch_in_hand_but_not_for_ever(pool: Pool) -> None:
+    membership = Membership(Client(), pool, "me", drain=0.05)
+    await membership.on_partitions_assigned(partitions(0))
+    with membership.working():
+        await membership.on_partitions_revoked(partitions(0))
+        assert membership.holds == {}
+    await membership.on_partitions_assigned(partitions(0))
+    assert set(membership.holds) == {Place("t", 0)}
