@@ -53,6 +53,6 @@ def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
         )
         console.print("  Ctrl-C ends the demo and stops what it started.")
     else:
-        console.print("  projector up                          # embedded services that stay")
-        console.print("  projector migrate; projector worker   # with the two variables that `up` prints exported")
+        console.print("  export $(projector up)                # embedded services that stay")
+        console.print("  projector migrate; projector worker")
         console.print("  projector simulate --orders 1000; projector status")

@@ -25,7 +25,7 @@ def up(
     directory: Annotated[Path, typer.Option(help="Where their data and state are kept.")] = stack.DIRECTORY,
     as_json: Json = False,
 ) -> None:
-    """Start an embedded PostgreSQL and Kafka, and say where they are."""
+    """Start an embedded PostgreSQL and Kafka, and say where they are: `export $(projector up)`."""
     endpoints = stack.up(directory, broker)
     found = {
         "KAFKA_BOOTSTRAP_SERVERS": endpoints.kafka_bootstrap_servers,
@@ -35,7 +35,7 @@ def up(
         typer.echo(orjson.dumps(found))
     else:
         for name, value in found.items():
-            typer.echo(f"export {name}={value}")
+            typer.echo(f"{name}={value}")
 
 
 def down(
