@@ -15,7 +15,7 @@ from bench.limit import Rows, limit
 from bench.live import live
 from bench.machine import described
 from bench.naive import naive
-from bench.stage import Stage, stage
+from bench.stage import Stage, stage, tried
 from bench.stream import Load, plan, put
 from bench.truth import Truth
 from schemas.errors import ProjectorError
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--latency-seconds", type=_positive, default=30, help="how long, after 5 s of warm-up (30)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PostgreSQL setting to try")
     return parser.parse_args()
 
 
@@ -58,7 +59,7 @@ def _positive(text: str) -> int:
 
 
 async def _bench(options: argparse.Namespace) -> int:
-    async with stage() as on:
+    async with stage(settings=tried(options.set)) as on:
         stream = plan(options.orders, options.window)
         wanted = list(options.only or PARTS)
         _say(f"producing {options.orders:,} orders")
@@ -66,7 +67,12 @@ async def _bench(options: argparse.Namespace) -> int:
         load = small if wanted == ["latency"] else await put(on, "bench-live", stream)
         found = report.Report(
             await described(on),
-            {"orders": f"{options.orders:,}", "events": f"{load.events:,}", "orders under way at once": options.window},
+            {
+                "orders": f"{options.orders:,}",
+                "events": f"{load.events:,}",
+                "orders under way at once": options.window,
+                **tried(options.set),
+            },
         )
         parts = _parts(on, options, small, load, wanted)
         await live(on, small, Truth(), Rows())  # warms the broker, the page cache and Python's compiled files

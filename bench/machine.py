@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import platform
 import subprocess
+import time
 from pathlib import Path
+from statistics import median
 
 import psutil  # type: ignore[import-untyped]
 
@@ -13,6 +17,7 @@ from runtime.embedded.apache_kafka import JVM_OPTIONS
 from runtime.embedded.kafka_jars import java_command, kafka_version
 from schemas.connection import Connection
 
+_SYNCS = 200
 _SHOWN = ["server_version", *POSTGRES, "wal_compression", "max_connections"]
 
 
@@ -29,12 +34,27 @@ async def described(on: Stage) -> dict[str, str]:
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "PostgreSQL": f"{version}, " + ", ".join(f"{name}={value}" for name, value in settings.items()),
         "Kafka": f"Apache Kafka {kafka_version()}, one node, Java {_java()}, {' '.join(JVM_OPTIONS)}",
+        "disk": f"{await asyncio.to_thread(_sync_ms, on.home):.1f} ms to write 8 KB and wait for it (median fdatasync)",
         "load before": f"{psutil.getloadavg()[0]:.2f} (1 minute's average, with the stream's production in it)",
     }
 
 
 async def _settings(connection: Connection) -> dict[str, str]:
     return {row["name"]: row["value"] for row in await connection.fetch(SQL["server_settings"], _SHOWN)}
+
+
+def _sync_ms(directory: Path) -> float:
+    """What the disk asks of every commit, whoever commits."""
+    took = []
+    with (directory / "sync").open("wb", buffering=0) as file:
+        file.write(bytes(_SYNCS * 8192))
+        os.fsync(file.fileno())
+        for place in range(_SYNCS):
+            began = time.perf_counter()
+            os.pwrite(file.fileno(), bytes([place % 256]) * 8192, place * 8192)
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return median(took) * 1e3
 
 
 def _commit() -> str:

@@ -12,7 +12,6 @@ Batches are cut as a worker's lanes get them: a share of the partitions each, in
 from __future__ import annotations
 
 import argparse
-import asyncio
 import cProfile
 import gc
 import pstats
@@ -26,7 +25,7 @@ import psutil  # type: ignore[import-untyped]
 import uvloop
 from aiokafka.partitioner import murmur2
 
-from bench.stage import PARTITIONS, SQL, Stage, connected, fresh_database, stage
+from bench.stage import PARTITIONS, SQL, Stage, connected, fresh_database, stage, tried
 from bench.stream import plan
 from consumer import checkpoints
 from consumer.checkpoints import Place
@@ -64,6 +63,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=5_000, help="records in a batch")
     parser.add_argument("--lanes", type=int, default=3, help="shares of the partitions")
     parser.add_argument("--top", type=int, default=35, help="functions shown")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a server setting to try")
     uvloop.run(_profile(parser.parse_args()))
 
 
@@ -73,7 +73,7 @@ async def _profile(options: argparse.Namespace) -> None:
     _say(f"{events:,} events in {len(batches)} batches\n")
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)  # as runtime.service has it
-    async with stage(kafka=False, settings=_COUNTING) as on:
+    async with stage(kafka=False, settings={**_COUNTING, **tried(options.set)}) as on:
         await _clean(on, batches, events)
         await _statements(on, batches, events)
         await _functions(on, batches, events, options.top)
@@ -163,9 +163,6 @@ async def _functions(on: Stage, batches: Batches, events: int, top: int) -> None
         file = cost.file_name.rpartition("site-packages/")[2].rpartition("/work/main/")[2]
         where = f"{file}:{cost.line_number}" if cost.line_number else ""
         _say(f"  {cost.tottime / events * 1e6:8.2f} {cost.cumtime / events * 1e6:8.2f} {calls:8.2f}  {name} {where}")
-
-
-Step = Callable[[Processor, list[Kept], Holds], "asyncio.Future[Holds]"]
 
 
 async def _step(processor: Processor, batch: list[Kept], holds: Holds) -> Holds:

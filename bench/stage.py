@@ -122,6 +122,11 @@ def members(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], log: Pa
                 member.end(_ENDING)
 
 
+def tried(settings: Sequence[str]) -> dict[str, str]:
+    """PostgreSQL settings from the command line, `name=value`, for finding out what they do."""
+    return dict(setting.split("=", 1) for setting in settings)
+
+
 def environment(settings: Settings, **more: str) -> dict[str, str]:
     """What a child process is told."""
     return {
