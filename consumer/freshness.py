@@ -7,14 +7,14 @@ grows on an idle topic. In all it is the slowest partition's, never an average, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from runtime.kafka import log_ends, observer, partitions_of, translated
+from runtime.kafka import Ends, log_ends, observer, partitions_of, translated
 from runtime.settings import Settings
 from runtime.sql import Queries
 from schemas.connection import Connection
@@ -68,7 +68,7 @@ async def status(connection: Connection, settings: Settings) -> Status:
             one: rows[one]["next_offset"] if one in rows else ends[one].first for one in found
         }
         behind = {one: starts[one] for one in found if starts[one] < ends[one].end}
-        oldest = await _oldest(consumer, behind)
+        oldest = await _oldest(consumer, behind, ends)
     now = datetime.now(UTC)
     partitions = [_partition(one, rows.get(one), starts[one], ends[one].end, oldest.get(one), now) for one in found]
     partitions.sort(key=lambda one: (-one.staleness, -one.lag, one.topic, one.partition))
@@ -113,8 +113,11 @@ def _partition(
     )
 
 
-async def _oldest(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> dict[TopicPartition, datetime]:
-    """The time of the first unapplied event of each partition that is behind: a look at one record each."""
+async def _oldest(
+    consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, Ends]
+) -> dict[TopicPartition, datetime]:
+    """The time of the first unapplied event of each partition that is behind: a look at one record each. One whose
+    rest holds no record (a transaction's marker, records that were taken back) has none."""
     if not starts:
         return {}
     consumer.assign(list(starts))
@@ -122,12 +125,13 @@ async def _oldest(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int])
         consumer.seek(one, offset)
     found: dict[TopicPartition, datetime] = {}
     deadline = time.monotonic() + _LOOK
-    while len(found) < len(starts) and time.monotonic() < deadline:
-        left = [one for one in starts if one not in found]
+    left = list(starts)
+    while left and time.monotonic() < deadline:
         with translated():
             fetched = await consumer.getmany(*left, timeout_ms=200, max_records=len(left) * 10)
         for one, records in fetched.items():
             found.setdefault(one, _time(records[0]))
+        left = [one for one in left if one not in found and await consumer.position(one) < ends[one].end]
     return found
 
 

@@ -7,20 +7,21 @@ the old one is thrown away, since aiokafka hands out records before the assignme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer import checkpoints
-from consumer.checkpoints import Place
+from consumer.checkpoints import Move, Place
 from consumer.processor import Holds
 from runtime import postgres
 from runtime.kafka import translated
 from schemas.connection import Pool
-from schemas.errors import Refused
+from schemas.errors import OutOfPlace, Refused
 
 _log = structlog.get_logger("projector.membership")
 
@@ -75,6 +76,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._open.set()
 
     async def _take(self, assigned: list[TopicPartition]) -> None:
+        self._gaps.clear()
         if not assigned:
             self.holds = {}
             return
@@ -117,6 +119,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         records: list[ConsumerRecord] = []
         for partition, found in fetched.items():
             records += self._following(partition, found)
+        if read_past := await self._read_past([partition for partition in mine if partition not in fetched]):
+            await self._pass_over(epoch, read_past)
         return epoch, records
 
     async def _poll(
@@ -141,6 +145,35 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """The checkpoints have moved on, as far as this epoch still lasts."""
         if epoch == self.epoch:
             self.holds.update(holds)
+
+    async def _read_past(self, silent: Iterable[TopicPartition]) -> dict[Place, int]:
+        """Where the client stands beyond the checkpoint, though it gave no record: after a transaction's marker, or
+        after records that were taken back. As with any gap, it has to say so twice."""
+        found = {}
+        for partition in silent:
+            place = Place(partition.topic, partition.partition)
+            with translated():
+                position = await self._consumer.position(partition)
+            hold = self.holds.get(place)
+            if hold is not None and position > hold.next_offset:
+                if self._gaps.get(partition) == position:
+                    found[place] = position
+                else:
+                    self._gaps[partition] = position
+                    self._consumer.seek(partition, hold.next_offset)
+        return found
+
+    async def _pass_over(self, epoch: int, positions: Mapping[Place, int]) -> None:
+        """Move checkpoints over offsets that hold nothing to apply: a lag that nobody could work off otherwise."""
+        moves = [Move(place, self.holds[place], position, None) for place, position in sorted(positions.items())]
+        try:
+            with self.working(), postgres.translated():
+                async with self._pool.acquire(timeout=10) as connection:
+                    await checkpoints.advance(connection, moves)
+        except OutOfPlace:
+            if epoch == self.epoch:
+                raise
+        self.moved(epoch, {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves})
 
     def _go_back(self, partitions: Iterable[TopicPartition]) -> None:
         """Records of these were taken from the client and are thrown away. They may have come after the new epoch's

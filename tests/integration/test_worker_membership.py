@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from consumer.checkpoints import Place
 from consumer.membership import Membership
 from schemas.connection import Pool
-from schemas.errors import Refused, Unavailable
+from schemas.errors import OutOfPlace, Refused, Unavailable
 from tests.support.events import Rec
 
 Fetched = dict[TopicPartition, list[Rec]]
@@ -25,6 +25,7 @@ class Client:
 
     def __init__(self) -> None:
         self.first = 0  # where every log begins
+        self.positions: dict[int, int] = {}
         self.sought: list[tuple[int, int]] = []
         self.asked: list[tuple[int, ...]] = []
         self.answers: list[Fetched | Exception | Callable[[], Any]] = []
@@ -34,6 +35,10 @@ class Client:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.sought.append((partition.partition, offset))
+        self.positions[partition.partition] = offset
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.positions[partition.partition]
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int, max_records: int) -> Fetched:
         self.asked.append(tuple(one.partition for one in partitions))
@@ -107,6 +112,38 @@ async def test_records_that_were_missing_the_first_time_are_not_skipped(member: 
     client.answers = [fetched(3, 4), fetched(0, 1, 2, 3, 4)]
     assert await offsets(membership) == []
     assert await offsets(membership) == [0, 1, 2, 3, 4]
+
+
+async def test_offsets_without_records_are_passed_over_when_the_client_says_so_twice(
+    member: tuple[Membership, Client], pool: Pool
+) -> None:
+    membership, client = member
+
+    async def read_past() -> Fetched:
+        client.positions[0] = 4
+        return {}
+
+    client.answers = [read_past, read_past]
+    assert await offsets(membership) == []
+    assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == 0
+    assert await offsets(membership) == []
+    assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == 4
+    assert [hold.next_offset for hold in membership.holds.values()] == [4]
+
+
+async def test_a_zombie_passes_nothing_over(member: tuple[Membership, Client], pool: Pool) -> None:
+    membership, client = member
+    await Membership(Client(), pool, "another").on_partitions_assigned(partitions(0))
+
+    async def read_past() -> Fetched:
+        client.positions[0] = 4
+        return {}
+
+    client.answers = [read_past, read_past]
+    assert await offsets(membership) == []
+    with pytest.raises(OutOfPlace):
+        await offsets(membership)
+    assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == 0
 
 
 async def test_what_is_behind_the_checkpoint_is_left_out(member: tuple[Membership, Client]) -> None:
