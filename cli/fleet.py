@@ -88,7 +88,10 @@ async def _supervise(stop: asyncio.Event, number: int, environment: dict[str, st
     failures = 0
     while True:
         began = loop.time()
-        child = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli", "worker", env=environment)
+        # A session of its own: Ctrl-C in a terminal reaches this process alone, which then asks each member once.
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli", "worker", env=environment, start_new_session=True
+        )
         code = await _until_end(child, stop)
         if stop.is_set():
             return 0 if code in (0, -signal.SIGTERM) else abs(code)

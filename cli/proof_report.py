@@ -45,7 +45,7 @@ def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
     console.print("\nWhat to try next:")
     if stays:
         url = settings.database_url.get_secret_value()
-        console.print(f'  psql "{url}" -c "SELECT * FROM read_model.order_summary LIMIT 5"', markup=False)
+        console.print(f"  psql '{url}'    # and look round in schema read_model", markup=False)
         console.print(
             f"  KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} PROJECTOR_TOPICS={settings.topics[0]} "
             f"DATABASE_URL='{url}' projector status",

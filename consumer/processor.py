@@ -7,7 +7,9 @@ record that holds it, which goes to dead letters. Nothing transient ever becomes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -45,6 +47,7 @@ class Processor:
         self._projection = projection
         self._failpoints = failpoints or Failpoints()
         self._on_retry = on_retry
+        self._claims = Claims()
 
     async def process(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
         """Apply records that follow on from `holds`, in order within each partition.
@@ -52,6 +55,10 @@ class Processor:
         Returns what became of them and where their partitions stand now. Raises OutOfPlace if a partition has
         another owner by now; then nothing of the batch is in.
         """
+        async with self._claims.on({item.order_id for item in items}):
+            return await self._process(items, holds)
+
+    async def _process(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
         try:
             return await self._with_retries(items, holds)
         except Unstorable as error:
@@ -61,8 +68,8 @@ class Processor:
         if len(items) == 1:
             return await self._with_retries([_refused(items[0], error)], holds)
         half = len(items) // 2
-        first, holds = await self.process(items[:half], holds)
-        second, holds = await self.process(items[half:], holds)
+        first, holds = await self._process(items[:half], holds)
+        second, holds = await self._process(items[half:], holds)
         return first + second, holds
 
     async def _with_retries(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
@@ -96,6 +103,32 @@ class Processor:
                 await self._failpoints.reach("after_db_commit")
         moved = {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves}
         return outcome, {**holds, **moved}
+
+
+class Claims:
+    """Orders that a batch of this process has in hand. Batches that share one take turns.
+
+    Orders belong to partitions, so batches seldom share any; where they do (a copy sent under another key), taking
+    turns is cheaper than losing the race in the database. Between processes only the database decides.
+    """
+
+    def __init__(self) -> None:
+        self._held: set[str | None] = set()
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def on(self, order_ids: set[str | None]) -> AsyncIterator[None]:
+        """Wait until none of these is in another's hand, then have them all: at once, so nobody waits in a circle."""
+        wanted = order_ids - {None}
+        async with self._freed:
+            await self._freed.wait_for(lambda: self._held.isdisjoint(wanted))
+            self._held |= wanted
+        try:
+            yield
+        finally:
+            self._held -= wanted
+            async with self._freed:
+                self._freed.notify_all()
 
 
 def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:

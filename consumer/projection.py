@@ -7,15 +7,15 @@ number of events: sources are known, then at most three reads, then one write pe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from consumer import ledger, order_store, pending
 from consumer.ledger import SourceNumbers
-from consumer.order import evolve
+from consumer.order import OrderState, evolve
 from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
 from consumer.read_models import ReadModel
-from consumer.verdicts import Change, Identity, Verdicts, identity, judge
+from consumer.verdicts import Change, Identity, Verdicts, erasure, identity, judge
 from schemas.connection import Connection
 from schemas.events import KNOWN_TYPES, Decoded, Event
 
@@ -113,20 +113,17 @@ class Projection:
                 barred |= self._culprits(verdicts, failure)
 
     def _culprits(self, verdicts: Verdicts, failure: ProjectionFailed) -> dict[Identity, str]:
-        """The first event of each order on which a read model's own code fails."""
+        """The first event of each order, or the erasure, on which a read model's own code fails."""
         found = {}
         for change in verdicts.changes.values():
-            state = change.before
-            for event in change.applied:
-                step = evolve(state, event)
+            steps = [(erasure(change.after.order_id), change.after)] if change.erased else _steps(change)
+            for who, state in steps:
                 try:
-                    self._store.derive([Change(change.before, step)])
+                    self._store.derive([Change(change.before, state)])
                 except ProjectionFailed as error:
-                    found[identity(event)] = str(error)
+                    found[who] = str(error)
                     break
-                state = step
-        if not found:  # no event's doing: the code fails on an order as it was, or on one that is to be erased
-            raise failure
+        assert found, failure  # it failed on one of these changes, and so on one of their steps
         return found
 
     async def _write(
@@ -149,6 +146,14 @@ class Projection:
         await pending.park(connection, verdicts.parked, self.sources)
         await pending.bury(connection, verdicts.letters, self.sources)
         await self._store.write(connection, delta, shard)
+
+
+def _steps(change: Change) -> Iterator[tuple[Identity, OrderState]]:
+    """The state after each event of a change."""
+    state = change.before
+    for event in change.applied:
+        state = evolve(state, event)
+        yield identity(event), state
 
 
 def _version(orders: order_store.Orders, order_id: str) -> int:

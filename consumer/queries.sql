@@ -15,7 +15,7 @@ UNION ALL
 SELECT s.source, s.source_no FROM projector.event_sources AS s JOIN wanted USING (source);
 
 -- name: orders_read
--- The state of orders, as it stands; whoever writes them compares the revision.
+-- The state of orders as it stands. Whoever writes them compares the revision.
 SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
        lines::text AS lines, unit_count::text AS unit_count, trunc(total * 10000)::text AS total,
        trunc(paid * 10000)::text AS paid, trunc(refunded * 10000)::text AS refunded,

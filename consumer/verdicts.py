@@ -30,6 +30,11 @@ def identity(event: Event) -> Identity:
     return event.source, event.uuid
 
 
+def erasure(order_id: str) -> Identity:
+    """Stands for an order's erasure where an event has its identity: no source is empty."""
+    return "", order_id
+
+
 @dataclass(frozen=True)
 class Letter:
     """A record on its way to the dead letters, with a reason a person can act on."""
@@ -189,6 +194,12 @@ class _Judgement:
     def _erase(self, tombstone: Tombstone) -> None:
         """The order vanishes, with all that this batch has done for it so far."""
         change = self._change(tombstone.order_id)
+        error = self._barred.get(erasure(tombstone.order_id))
+        if error is not None:
+            self._letter(
+                change, Letter("projection_error", error, Unreadable(error, tombstone.order_id, None, tombstone.record))
+            )
+            return
         if change.after.erased:
             self._result.counts["duplicate"] += 1
             return

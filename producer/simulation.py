@@ -1,8 +1,8 @@
 """A shop's order events made from a seed: the stream of the demo, the benchmarks and the tests.
 
-Pure: no clock and no I/O; the same plan gives the same bytes. Deliveries come lazily, in produce
-order; memory is bounded by the plan's window, however many orders there are. Every event is
-delivered at least once, late or repeated as the plan asks; no order needs a broken record.
+Pure: no clock and no I/O; the same plan gives the same bytes. Deliveries come lazily, in produce order; memory is
+bounded by the plan's window, however many orders there are. Every event is delivered at least once, late or repeated
+as the plan asks; no order needs a broken record.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from random import Random
 from typing import Any, Literal
 
 import orjson
+
+from producer.flaws import FLAWS, GOOD
 
 Encoding = Literal["binary", "structured", "outbox"]
 Data = dict[str, Any]
@@ -72,8 +74,7 @@ def simulate(plan: SimulationPlan) -> Stream:
     numbers = rng.sample(range(plan.orders), min(plan.tombstones, plan.orders))
     doomed = {f"o{plan.seed}-{number:06d}" for number in numbers}
     orders = (_order(plan, rng, number, doomed) for number in range(plan.orders))
-    stream = _interleaved(rng, orders, plan.window)
-    return _with_copies(plan, rng, _with_broken(plan, rng, stream, doomed))
+    return _with_copies(plan, rng, _with_broken(plan, rng, _interleaved(rng, orders, plan.window), doomed))
 
 
 def _interleaved(rng: Random, orders: Iterator[list[Delivery]], window: int) -> Stream:
@@ -127,8 +128,8 @@ _LIVES = {
     "confirm pay ship deliver": 48, "pay confirm ship deliver": 5, "confirm pay ship": 3, "": 4,
     "confirm fail pay ship deliver": 5, "confirm pay ship miss deliver": 6, "confirm pay": 3,
     "confirm pay ship deliver part": 4, "confirm pay ship deliver part refund": 2, "confirm": 3,
-    "confirm pay ship deliver refund": 2, "confirm pay cancel refund": 4, "cancel": 5,
-    "confirm pay cancel": 2, "confirm fail cancel": 2, "confirm cancel": 2,
+    "confirm pay ship deliver refund": 2, "confirm pay cancel refund": 4, "cancel": 5, "confirm pay cancel": 2,
+    "confirm fail cancel": 2, "confirm cancel": 2,
 }
 _SOURCES = ["/shop/orders", "/shop/orders", "/shop/app", "urn:legacy:pos"]
 _CURRENCIES = ["EUR", "EUR", "USD", "GBP"]
@@ -138,22 +139,6 @@ _ADDRESSES = [
     {"street": "Rue de l'Église 3", "postcode": "75001", "city": "Paris", "country": "FR"},
 ]
 _MONEY_STYLES = [*["two places"] * 8, "brief", "number"]
-
-# A good event's data; then what to spoil and how: an attribute by its name, or a piece of the data.
-_GOOD = (b'{"customer":{"id":"c-0","name":"Eve"},"currency":"EUR",'
-         b'"lines":[{"sku":"sku-1","quantity":1,"unit_price":"9"}]}')
-_FLAWS: list[tuple[str | bytes, Any]] = [
-    ("id", None), (b"}]}", b""), ("id", ""), (_GOOD, b"not JSON"), ("subject", None),
-    ("type", None), (b"Eve", b"E\\u0000e"), ("source", None), (b'"9"', b'"-1.00"'), ("time", None),
-    (b":1,", b":0,"), ("sequence", None), (b'"9"', b'"1.23456"'), ("time", "yesterday"),
-    (b'"9"', b'"NaN"'), ("time", "2026-01-01T12:00:00"), (b"}]}", b""),
-    (b'"9"', b'"100000000000000"'), ("sequence", 0), (b":1,", b":true,"), ("sequence", -1), (b":1,", b':"3",'),
-    ("sequence", 1.5), (b"Eve", b"\\ud800"), ("sequence", 2**63), (b"[{", b'[],"x":[{'), ("id", "x" * 201),
-    (b"Eve", b"\xff\xfe"), ("subject", ""), (_GOOD, b"[1,2]"), ("subject", "y" * 201),
-    (b'"9"', b"NaN"), (b"EUR", b"euro"), ("time", "2026-02-30T12:00:00Z"), (b'"9"', b"1e14"),
-    ("sequence", True), (b":1,", b":1.5,"), (b'"name"', b'"nick"'), (b'"sku"', b'"ean"'),
-    (_GOOD, b"[" * 9999 + b"]" * 9999), (b"Eve", b"E" * 2**20),
-]
 # fmt: on
 
 
@@ -262,8 +247,7 @@ def _encoded(plan: SimulationPlan, rng: Random, event: Data) -> Delivery:
     attributes["dataschema"] = f"https://shop.example/schemas/{event['type']}/1.json"
     attributes["traceparent"] = f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01"
     value, headers = _record(encoding, attributes, orjson.dumps(event["data"], default=_json_number))
-    if encoding == "structured" and rng.random() < 0.3:
-        headers = []
+    headers = [] if encoding == "structured" and rng.random() < 0.3 else headers
     if encoding == "outbox" and rng.random() < 0.5:
         key, value = orjson.dumps(event["subject"]), orjson.dumps(value.decode())
     headers = [header for header in headers if header != ("source", plan.topic.encode())]
@@ -288,20 +272,17 @@ def _record(encoding: Encoding, attributes: Data, data: bytes) -> tuple[bytes, H
 def _broken(plan: SimulationPlan, rng: Random, number: int, coming: Delivery | None) -> Delivery:
     """A record of an order of its own with the next of the flaws, or a torn copy of the coming."""
     # The last flaw is a megabyte: once is enough.
-    bad, instead = _FLAWS[number if number < len(_FLAWS) else number % (len(_FLAWS) - 1)]
+    bad, instead = FLAWS[number if number < len(FLAWS) else number % (len(FLAWS) - 1)]
     meant = Meaning("broken", flaw=f"{instead!r} for {bad!r}"[:60])
     if instead == b"" and coming and coming.value:
         # Its key or a header still says whose it was, so an erasure of that order finds it.
-        return replace(
-            coming,
-            value=coming.value[: len(coming.value) // 2],
-            meant=replace(meant, order_id=coming.meant.order_id),
-        )
+        meant = replace(meant, order_id=coming.meant.order_id)
+        return replace(coming, value=coming.value[: len(coming.value) // 2], meant=meant)
     name = f"broken{plan.seed}-{number}"
     attributes: Data = {"id": name, "source": "/shop/orders", "type": "order.placed"}
     attributes |= {"subject": name, "time": "2026-01-01T00:00:00Z", "sequence": 1}
     attributes |= {bad: instead} if isinstance(bad, str) else {}
     attributes = {n: value for n, value in attributes.items() if value is not None}
-    data = _GOOD.replace(bad, instead) if isinstance(bad, bytes) else _GOOD
+    data = GOOD.replace(bad, instead) if isinstance(bad, bytes) else GOOD
     value, headers = _record(rng.choice(("binary", "structured")), attributes, data)
     return Delivery(name.encode(), value, headers, meant)

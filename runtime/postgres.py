@@ -24,7 +24,7 @@ from schemas.errors import LostRace, Refused, Unavailable, Unstorable
 _TRANSIENT = ("08", "53", "55", "57")
 _VALUE = ("22", "23", "54")
 
-_CLOSE = 5.0  # seconds for a pool to say goodbye; a server that has gone away never answers
+_CLOSE = 1.5  # seconds for a pool to say goodbye; a server that has gone away never answers
 
 
 async def connect(settings: Settings, name: str) -> Connection:

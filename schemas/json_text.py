@@ -115,7 +115,7 @@ def _not_json(name: str) -> NoReturn:
 def _without_input(error: ValueError) -> str:
     """What is wrong and where, but never the text itself: it may be personal."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     return "a number has too many digits"
 
 

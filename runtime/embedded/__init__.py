@@ -1,5 +1,4 @@
-"""The services a developer would otherwise have to install: PostgreSQL, and a broker that speaks
-Kafka.
+"""The services a developer would otherwise have to install: PostgreSQL, and a broker that speaks Kafka.
 
 Guarantees: every server listens on loopback alone, on a port found free; `stop()` may be called
 twice, or before `start()`; an attached server does not outlive its parent (Linux), a detached one
