@@ -1,4 +1,4 @@
--- The consumer's SQL, by name. Each block's first comment says what it is for. Arrays are one element per row;
+-- The consumer's SQL, by name. Each block's first comment says what it is for. Arrays are one element per row,
 -- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python.
 
 -- name: sources_number
@@ -26,7 +26,7 @@ WHERE order_id = ANY($1::text[]);
 
 -- name: orders_hold
 -- Lock orders in key order, after a lost race, so that the second try can't lose again. One that doesn't exist yet
--- gets a stub, which is locked as well; one that does is locked and not written (WHERE false).
+-- gets a stub, which is locked as well. One that does is locked and not written (WHERE false).
 INSERT INTO projector.orders AS o (order_id, revision, version, lines, unit_count, total, paid, refunded)
 SELECT order_id, 0, 0, '[]', 0, 0, 0, 0 FROM unnest($1::text[]) AS order_id
 ORDER BY order_id COLLATE "C"
@@ -104,7 +104,7 @@ FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
 JOIN projector.ledger AS l USING (event_uuid, source_no);
 
 -- name: ledger_append
--- Enter events as applied; a row that isn't counted was there before.
+-- Enter events as applied. A row that isn't counted was there before.
 INSERT INTO projector.ledger
     (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
 SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb
