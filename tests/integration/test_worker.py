@@ -51,6 +51,7 @@ async def test_a_stream_in_any_order_is_applied_whole(
     assert worker.observation.batches > 4
 
 
+@pytest.mark.apache_kafka  # Tansu takes offsets from members only
 @pytest.mark.parametrize("lie", ["the end", "the beginning"])
 async def test_kafkas_committed_offset_decides_nothing(
     kafka_bootstrap: str, database_url: str, topic: str, database: Connection, lie: str
@@ -144,6 +145,7 @@ async def test_retention_that_overtook_the_checkpoint_stops_the_worker(
     assert await stands(database, stood) == stood
 
 
+@pytest.mark.apache_kafka
 async def test_a_log_that_ends_before_the_checkpoint_stops_the_worker(
     kafka_bootstrap: str, database_url: str, make_topic: MakeTopic, database: Connection
 ) -> None:
