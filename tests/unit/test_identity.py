@@ -50,3 +50,9 @@ def test_a_key_never_changes_since_ledgers_are_full_of_them() -> None:
 def test_an_event_has_the_key_of_its_id() -> None:
     assert event(id="e-1").uuid == event_uuid("e-1")
     assert event(id=CANONICAL).uuid == CANONICAL
+
+
+@given(st.text(min_size=1).filter(lambda text: not is_canonical(text)))
+def test_any_other_id_is_kept_under_its_uuid_version_5(other: str) -> None:
+    namespace = uuid.UUID("6f0c8f0e-93a5-4a53-a3a4-1d1c1d2bd7a5")  # written down again: it may never change
+    assert event_uuid(other) == str(uuid.uuid5(namespace, other))
