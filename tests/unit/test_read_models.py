@@ -247,6 +247,13 @@ def test_a_failure_says_where_but_not_what(model: Stored, kind: str) -> None:
     assert "Ada" not in str(failure.value)
 
 
+def test_a_row_that_comes_out_the_same_is_not_written_again() -> None:
+    tables = after(*story("confirmed", pay("25")))
+    late = event("payment_captured", 4, {"payment_id": "p-2", "amount": "1"}, time="2026-01-01T12:03:00Z")
+    assert [part.rows for part in tables.take(late).documents] == [[]]
+    assert tables.books.orders["o-1"].paid == 260_000
+
+
 def test_views_and_orders_not_placed_have_nothing_to_store() -> None:
     stub = Change(OrderState("o-1"), OrderState("o-1", version=1))
     delta = ReadModelStore([View("order_summary", 1), _Breaks()]).derive([stub])

@@ -61,6 +61,14 @@ def test_a_content_type_that_says_structured_wins_over_binary_headers() -> None:
     assert read(rec._replace(headers=binary.headers, value=to_bytes(placed()))).id == "outside"
 
 
+@pytest.mark.parametrize(
+    "content_type", [b"application/cloudevents; x=y", b"APPLICATION/CloudEvents+JSON;charset=UTF-8"]
+)
+def test_a_content_type_says_structured_in_any_case_and_with_parameters(content_type: bytes) -> None:
+    headers = (("ce_specversion", b"1.0"), ("content-type", content_type))
+    assert read(record("structured", id="inside")._replace(headers=headers)).id == "inside"
+
+
 def test_binary_headers_win_over_a_body_that_looks_structured() -> None:
     body = {**placed(), "specversion": "1.0", "id": "inside"}
     assert read(record("binary", body, id="outside")).id == "outside"
@@ -164,6 +172,24 @@ def test_a_price_is_exact_as_a_number_and_as_a_text(encoding: Encoding, price: s
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    ("number", "text"), [("-0", "0"), ("-0.0", "0"), ("0.00", "0"), ("1e2", "100"), ("5E-4", "0.0005")]
+)
+def test_an_odd_number_is_plain_money(encoding: Encoding, number: str, text: str) -> None:
+    data = to_bytes(placed()).replace(b'"12.50"', number.encode())
+    assert read(record(encoding, data)).data["lines"][0]["unit_price"] == text
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_money_may_be_a_number_wherever_there_is_money(encoding: Encoding) -> None:
+    for type_ in ("payment_captured", "refunded"):
+        data = b'{"payment_id": "p", "reason": "r", "amount": 12345678901234.1234}'
+        assert read(record(encoding, data, type_)).data["amount"] == "12345678901234.1234"
+    line = b'{"line": {"sku": "a", "quantity": 1, "unit_price": 12345678901234.1234}}'
+    assert read(record(encoding, line, "line_added")).data["line"]["unit_price"] == "12345678901234.1234"
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("value", [None, [], [1, "x"], {"a": {"b": None}}, 1.5, 10**60, True, {"π": "☕"}])
 def test_an_unknown_type_may_carry_any_json(encoding: Encoding, value: Any) -> None:
     event = read(record(encoding, value, "gift_wrapped"))
@@ -206,6 +232,10 @@ def test_unknown_fields_are_ignored_and_kept_in_the_text(encoding: Encoding, ign
 def test_data_in_base64_is_data() -> None:
     text = base64.b64encode(to_bytes(placed())).decode()
     assert read(Rec(value=to_bytes({"specversion": "1.0", **named(), "data_base64": text}))).data == placed()
+    null = to_bytes({"specversion": "1.0", **named("confirmed"), "data_base64": None})
+    assert read(Rec(value=null)).data_text is None
+    both = to_bytes({"specversion": "1.0", **named(), "data": None, "data_base64": text})
+    assert read(Rec(value=both)).data == placed()
     for bad in ("***", 5, "é", ["x"], text[:-3]):
         rec = Rec(value=to_bytes({"specversion": "1.0", **named(), "data_base64": bad}))
         assert refused(rec).why.startswith(("data_base64", "not JSON"))
