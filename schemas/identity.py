@@ -2,7 +2,8 @@
 
 The ledger's key is (uuid, source number). An id that is a UUID in its canonical spelling is that UUID, so that
 time-ordered ids (UUIDv7) keep their locality in the index; any other id is the UUIDv5 of itself, and the
-ledger keeps its text beside it. The source is part of the key, so equal ids of two producers stay two events.
+ledger keeps its text beside it. An id that is a UUIDv5 already counts among the others: else it could be the key
+that stands for another id. The source is part of the key, so equal ids of two producers stay two events.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import re
 import uuid
 from hashlib import sha1
 
-_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-46-9a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 # Made once at random (uuid4); it has to stay what it is for ever.
 _NAMESPACE = uuid.UUID("6f0c8f0e-93a5-4a53-a3a4-1d1c1d2bd7a5")
 
 
 def is_canonical(event_id: str) -> bool:
-    """Whether the id is a UUID in lower case with hyphens, and so can be stored as one without loss."""
+    """Whether the id is a UUID in lower case with hyphens, and so its own key without loss. A UUIDv5 isn't."""
     return _CANONICAL(event_id) is not None
 
 

@@ -37,6 +37,19 @@ def test_another_spelling_of_a_uuid_is_another_id(other: str) -> None:
     assert uuid.UUID(event_uuid(other)).version == 5
 
 
+def test_the_key_of_one_id_sent_as_an_id_is_another_event() -> None:
+    one, other = event(id="POS/1"), event(id=event_uuid("POS/1"))
+    assert one.uuid == other.id
+    assert one.uuid != other.uuid
+    assert not is_canonical(other.id)
+
+
+@pytest.mark.parametrize("version", "012346789abcdef")
+def test_a_uuid_of_any_other_version_is_its_own_key(version: str) -> None:
+    other = f"018f3c1e-7b1a-{version}c3d-8e4f-0123456789ab"
+    assert event_uuid(other) == other
+
+
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_keys_are_equal_exactly_where_ids_are(one: str, other: str) -> None:
     assert (event_uuid(one) == event_uuid(other)) is (one == other)
