@@ -46,13 +46,13 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.none() | st.binary(max_size=60), st.none() | st.binary(max_size=60), headers)
 def test_any_bytes_at_all_are_answered(key: bytes | None, value: bytes | None, head: list[Any]) -> None:
     assert sound(decode(Rec(key=key, value=value, headers=tuple(head))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(encodings, st.sampled_from(TYPES), st.data())
 def test_a_valid_record_with_a_few_bytes_changed_is_answered(
     encoding: Encoding, type_: str, data: st.DataObject
@@ -65,7 +65,7 @@ def test_a_valid_record_with_a_few_bytes_changed_is_answered(
     assert sound(decode(rec._replace(value=bytes(raw))))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(encodings, st.sampled_from(TYPES), st.data())
 def test_a_torn_record_is_unreadable_or_an_event_never_an_exception(
     encoding: Encoding, type_: str, data: st.DataObject
@@ -77,7 +77,7 @@ def test_a_torn_record_is_unreadable_or_an_event_never_an_exception(
     assert sound(decode(rec._replace(headers=rec.headers[: data.draw(st.integers(0, 7))])))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(encodings, st.sampled_from(TYPES), values)
 def test_any_json_as_data_is_answered(encoding: Encoding, type_: str, value: Any) -> None:
     found = decode(record(encoding, value, type_))
@@ -90,13 +90,13 @@ def test_any_json_as_data_is_answered(encoding: Encoding, type_: str, value: Any
         assert isinstance(found, Event) is ("\x00" not in "".join(strings(value)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.sampled_from(list(named())), values)
 def test_any_json_as_an_attribute_is_answered(name: str, value: Any) -> None:
     assert sound(decode(record("structured", attributes={**named(), name: value})))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.sampled_from(TYPES), values, encodings, encodings)
 def test_two_encodings_of_an_event_say_the_same(type_: str, value: Any, one: Encoding, other: Encoding) -> None:
     value = {**(DATA[type_] or {}), "more": value}

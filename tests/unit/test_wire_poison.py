@@ -114,6 +114,6 @@ def test_a_line_that_is_no_line_makes_the_event_unreadable_and_says_where(field:
 
 @pytest.mark.parametrize("filling", [b"1,", b"[],", b"1e99999,", rb'"\u00e9",'])
 def test_a_record_full_of_anything_is_decided(filling: bytes) -> None:
-    many = b"[" + filling * (200_000 // len(filling)) + b"0]"
+    many = b"[" + filling * (60_000 // len(filling)) + b"0]"
     for encoding in ENCODINGS:
         assert isinstance(decode(record(encoding, many, "gift_wrapped")), Event)
