@@ -139,11 +139,14 @@ class _Judgement:
                 self._conflict(change, event)
 
     def _unreadable_record(self, item: Unreadable) -> None:
-        if item.order_id is not None and self._change(item.order_id).after.erased:
+        change = None if item.order_id is None else self._change(item.order_id)
+        if change is not None and change.after.erased:
             self._result.counts["erased"] += 1  # it may hold what the erasure was for
-        else:
-            self._unreadable.append(Letter("unreadable", item.why, item))
-            self._result.counts["unreadable"] += 1
+            return
+        if change is not None:
+            change.held = True  # or an erasure at the same moment would not see the letter
+        self._unreadable.append(Letter("unreadable", item.why, item))
+        self._result.counts["unreadable"] += 1
 
     def _change(self, order_id: str) -> Change:
         change = self._result.changes.get(order_id)

@@ -35,7 +35,7 @@ _log = structlog.get_logger("projector.worker")
 
 _POLL = 0.5  # seconds that a lane waits for records before it looks whether to stop
 _COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
-_COMMIT = 1.5  # seconds that one may take: aiokafka's never ends while the broker is away
+_COMMIT = 1.0  # seconds that one may take: aiokafka's never ends while the broker is away
 
 
 class Worker:
@@ -82,13 +82,20 @@ class Worker:
         lanes = self._settings.lanes
         try:
             with translated():
-                consumer.subscribe(self._settings.topics, listener=membership)
                 await consumer.start()
+                await self._there(consumer)
+                consumer.subscribe(self._settings.topics, listener=membership)
             loops = [self._lane(stop, membership, lane) for lane in range(lanes)]
             await together(stop, self._settings.stop_timeout, *loops, self._courtesy(consumer, membership, stop))
             await self._tell(consumer, membership, {})
         finally:
             await stopped(consumer)
+
+    async def _there(self, consumer: AIOKafkaConsumer) -> None:
+        """Raise Unavailable unless all topics exist: aiokafka would wait in silence for one that doesn't."""
+        missing = set(self._settings.topics) - await consumer.topics()
+        if missing:
+            raise Unavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}")
 
     async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
         while not stop.is_set():

@@ -20,9 +20,10 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_co
 from runtime.settings import Settings
 from schemas.errors import Unavailable
 
-_STOP = 3.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
+_STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _POLL_INTERVAL_MS = 300_000
+_METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
 
 
 @contextmanager
@@ -51,6 +52,7 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
         # A rebalance waits for the batch in hand: as long as a statement may take, and then some.
         rebalance_timeout_ms=int(settings.statement_timeout * 1000) + session_ms,
         max_poll_interval_ms=_POLL_INTERVAL_MS,
+        metadata_max_age_ms=_METADATA_AGE_MS,
         fetch_max_wait_ms=250,
     )
 
@@ -151,7 +153,8 @@ async def partitions_of(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> li
 async def log_ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> Mapping[TopicPartition, Ends]:
     """The ends of these partitions' logs. Assigns them to the consumer, which has to be an observer.
 
-    The end is what a fetch says: the embedded broker answers ListOffsets with the last batch's first offset.
+    The end is what a fetch says: the embedded broker answers ListOffsets with the last batch's first offset. What an
+    open transaction has sent lies beyond it.
     """
     with translated():
         first = await consumer.beginning_offsets(partitions)
@@ -160,6 +163,6 @@ async def log_ends(consumer: AIOKafkaConsumer, partitions: list[TopicPartition])
         for one in partitions:
             consumer.seek(one, end[one])
         deadline = time.monotonic() + _LOOK
-        while any(consumer.highwater(one) is None for one in partitions) and time.monotonic() < deadline:
+        while any(consumer.last_stable_offset(one) is None for one in partitions) and time.monotonic() < deadline:
             await consumer.getmany(*partitions, timeout_ms=50)
-    return {one: Ends(first[one], max(end[one], consumer.highwater(one) or 0)) for one in partitions}
+    return {one: Ends(first[one], max(end[one], consumer.last_stable_offset(one) or 0)) for one in partitions}

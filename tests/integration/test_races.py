@@ -108,6 +108,13 @@ async def test_an_erasure_beside_an_event_leaves_no_trace(fed: Engine) -> None:
     assert await fed.value("SELECT count(*) FROM read_model.customer_summary") == 0
 
 
+async def test_an_erasure_beside_a_broken_record_of_that_order_leaves_no_bytes_of_it(fed: Engine) -> None:
+    fed.append(None, key=b"a", partition=0)
+    fed.append(b'{"customer": "Na', key=b"a", partition=1)
+    await at_once(fed, decoded(fed, 0), decoded(fed, 1))
+    assert await fed.value("SELECT count(*) FROM projector.dead_letters") == 0
+
+
 async def test_of_two_owners_only_the_newer_one_can_commit(fed: Engine) -> None:
     fed.send(placed("a"))
     await fed.take()
