@@ -41,18 +41,19 @@ def report(console: Console, checks: Sequence[Check], examples: Sequence[dict[st
 
 
 def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
-    """Where to go from here."""
+    """Where to go from here: lines to copy, so never wrapped."""
+    url = settings.database_url.get_secret_value()
+    running = (
+        f"psql '{url}'    # and look round in schema read_model",
+        f"KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} PROJECTOR_TOPICS={settings.topics[0]} "
+        f"DATABASE_URL='{url}' projector status",
+        "Ctrl-C    # ends the demo and stops what it started",
+    )
+    ended = (
+        "export $(projector up)    # embedded services that stay",
+        "projector migrate; projector worker",
+        "projector simulate --orders 1000; projector status",
+    )
     console.print("\nWhat to try next:")
-    if stays:
-        url = settings.database_url.get_secret_value()
-        console.print(f"  psql '{url}'    # and look round in schema read_model", markup=False)
-        console.print(
-            f"  KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} PROJECTOR_TOPICS={settings.topics[0]} "
-            f"DATABASE_URL='{url}' projector status",
-            markup=False,
-        )
-        console.print("  Ctrl-C ends the demo and stops what it started.")
-    else:
-        console.print("  export $(projector up)                # embedded services that stay")
-        console.print("  projector migrate; projector worker")
-        console.print("  projector simulate --orders 1000; projector status")
+    for line in running if stays else ended:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
