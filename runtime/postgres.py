@@ -2,7 +2,8 @@
 
 connection lost, timed out, refused       → Unavailable   (the outcome of a COMMIT may be unknown: run again)
 SQLSTATE 40 (serialisation, deadlock)     → LostRace
-SQLSTATE 08 25006 53 55 57, stale plan    → Unavailable
+SQLSTATE 08 53 55 57, some of 25, a stale
+plan                                      → Unavailable
 SQLSTATE 22 23 54                         → Unstorable    (never with the value: it may be personal)
 anything else                             → Refused       (a missing table, a missing right)
 """
@@ -22,7 +23,11 @@ from schemas.connection import Connection, Pool
 from schemas.errors import LostRace, Refused, Unavailable, Unstorable
 
 _TRANSIENT = ("08", "53", "55", "57")
+# A server that is read-only for now, or has ended a transaction that took too long; a plan that has become stale.
+_ALSO_TRANSIENT = ("25006", "25P03", "25P04", "0A000")
 _VALUE = ("22", "23", "54")
+
+_TRANSACTION_TIMEOUT_SINCE = 17  # PostgreSQL's version
 
 _CLOSE = 1.5  # seconds for a pool to say goodbye; a server that has gone away never answers
 
@@ -55,6 +60,12 @@ class _Stateless(asyncpg.Connection):
 async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
     """At most `size` connections, each with time limits on statements, locks and idling inside a transaction."""
     timeout = settings.statement_timeout
+    whole = {"idle_in_transaction_session_timeout": str(int(timeout * 2000))}
+    probe = await connect(settings, name)
+    if probe.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+        # A client that stops between the messages of one statement isn't idle to PostgreSQL: only this ends its locks.
+        whole["transaction_timeout"] = whole["idle_in_transaction_session_timeout"]
+    await probe.close()
     with translated():
         made = await asyncpg.create_pool(
             settings.database_url.get_secret_value(),
@@ -68,7 +79,7 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
                 "timezone": "UTC",
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(timeout * 1000)),
-                "idle_in_transaction_session_timeout": str(int(timeout * 2000)),
+                **whole,
                 # Plans of array-driven statements are as good generic as custom, and planning costs each time.
                 "plan_cache_mode": "force_generic_plan",
                 # Everything a pool's user reads, it reads by key. Of a table that was never analysed the planner
@@ -104,7 +115,7 @@ def _of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state.startswith("40"):
         return LostRace(f"PostgreSQL: SQLSTATE {state}")
-    if state.startswith(_TRANSIENT) or state in ("25006", "0A000"):
+    if state.startswith(_TRANSIENT) or state in _ALSO_TRANSIENT:
         return Unavailable(f"PostgreSQL: SQLSTATE {state}")
     if state.startswith(_VALUE):
         return Unstorable(state)
