@@ -173,6 +173,10 @@ async def fleet(bootstrap: str, database_url: str, topic: str, **settings: Any) 
     made = Fleet(connection, all_settings)
     try:
         yield made
+    except BaseException:
+        for member in made.members:  # for pytest to show
+            print(f"--- worker {member.pid}, exit code {member.code}:\n{member.said()[-8000:]}")
+        raise
     finally:
         for member in made.members:
             member.close()
