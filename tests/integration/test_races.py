@@ -20,6 +20,7 @@ from consumer.reference import Event
 from schemas.errors import OutOfPlace
 from schemas.events import Decoded
 from schemas.wire import decode
+from tests.support.deadline import eventually
 from tests.support.engine import TOPIC, Engine, attributes, engine, placed
 
 
@@ -194,8 +195,8 @@ async def test_a_lock_held_by_a_human_is_waited_out_and_never_a_dead_letter(data
             await transaction.start()
             await human.execute("LOCK TABLE projector.ledger IN ACCESS EXCLUSIVE MODE")
             at_work = asyncio.ensure_future(fed.apply(fed.next_batch()))
-            while len(fed.retries) < 2:
-                await asyncio.wait([at_work], timeout=0.02)
+            await eventually(lambda: len(fed.retries) > 1 or at_work.done())
+            assert not at_work.done()
             await transaction.rollback()
             await at_work
         finally:
