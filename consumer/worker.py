@@ -100,7 +100,7 @@ class Worker:
     async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
         while not stop.is_set():
             epoch, records = await membership.fetch(lane, self._settings.lanes, self._settings.batch_size, _POLL)
-            if not records:
+            if not records or epoch != membership.epoch:
                 continue
             began = time.perf_counter()
             items = [decode(record) for record in records]
