@@ -23,6 +23,7 @@ from schemas.errors import Unavailable
 _STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _POLL_INTERVAL_MS = 300_000
+_HEARTBEAT_MS = 1_000
 _METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
 
 
@@ -48,7 +49,8 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
         # One assignor: aiokafka sends a JoinGroup per assignor.
         partition_assignment_strategy=(StickyPartitionAssignor,),
         session_timeout_ms=session_ms,
-        heartbeat_interval_ms=max(session_ms // 4, 100),
+        # A member hears of a rebalance by its heartbeat; until it does, partitions are nobody's.
+        heartbeat_interval_ms=max(min(session_ms // 4, _HEARTBEAT_MS), 100),
         # A rebalance waits for the batch in hand: as long as a statement may take, and then some.
         rebalance_timeout_ms=int(settings.statement_timeout * 1000) + session_ms,
         max_poll_interval_ms=_POLL_INTERVAL_MS,
