@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from bench.stage import POSTGRES, ROOT, SQL, Stage, connected
 from runtime.embedded.apache_kafka import JVM_OPTIONS

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import uvloop
 from aiokafka.partitioner import murmur2
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consumer.verdicts import Identity
+from runtime.packing import pack
 from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.errors import LostRace
 from schemas.events import Event
-from schemas.identity import is_canonical
 
 _SQL = Queries("consumer", "queries.sql")
 
@@ -54,16 +54,23 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
     """Enter events as applied. Raises LostRace if one of them, or its order's version, is in already."""
     if not events:
         return
+    packed = pack(
+        [
+            [event.uuid for event in events],
+            [event.order_id for event in events],
+            [event.type for event in events],
+            [None if event.id == event.uuid else event.id for event in events],
+            [event.data_text for event in events],
+        ]
+    )
     written = await connection.execute(
         _SQL["ledger_append"],
-        [event.uuid for event in events],
+        packed.separator,
+        packed.null,
+        *packed.columns,
         [numbers[event.source] for event in events],
         [event.version for event in events],
         [event.time for event in events],
-        [event.order_id for event in events],
-        [event.type for event in events],
-        [None if is_canonical(event.id) else event.id for event in events],
-        [event.data_text for event in events],
     )
     if int(written.rsplit(" ", 1)[1]) != len(events):
         raise LostRace("one of these events was applied by somebody else")

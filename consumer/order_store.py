@@ -17,6 +17,7 @@ import asyncpg
 
 from consumer.order import OrderState
 from consumer.verdicts import Change
+from runtime.packing import pack
 from runtime.sql import Queries
 from schemas import money
 from schemas.connection import Connection
@@ -24,11 +25,12 @@ from schemas.errors import LostRace
 
 _SQL = Queries("consumer", "queries.sql")
 
-_FIELDS = tuple(field.name for field in fields(OrderState))
-_in_order = attrgetter(*_FIELDS)
+_MOMENTS = ("placed", "confirmed", "paid", "shipped", "delivered", "cancelled", "last_event")
 _NUMBERS = ("unit_count", "total", "paid", "refunded")
-_UNIT_COUNT = _FIELDS.index("unit_count")
-_MONEY = tuple(_FIELDS.index(name) for name in ("total", "paid", "refunded"))
+_OTHERS = ("version", "erased", *(f"{name}_at" for name in _MOMENTS))
+_TEXTS = tuple(field.name for field in fields(OrderState) if field.name not in _OTHERS)
+_texts, _others = attrgetter(*_TEXTS), attrgetter(*_OTHERS)
+_UNIT_COUNT, *_MONEY_AT = (_TEXTS.index(name) for name in _NUMBERS)
 
 
 class Orders(dict[str, OrderState]):
@@ -55,11 +57,19 @@ async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool =
 
 async def write(connection: Connection, changes: Iterable[Change], revisions: Mapping[str, int]) -> None:
     """Write what these changes leave behind. Raises LostRace if somebody else has written one of the orders."""
-    rows = [_row(change.after, revisions.get(change.after.order_id, 0) + 1) for change in changes]
-    if not rows:
+    states = [change.after for change in changes]
+    if not states:
         return
-    written = await connection.execute(_SQL["orders_write"], *map(list, zip(*rows, strict=True)))
-    if int(written.rsplit(" ", 1)[1]) != len(rows):
+    packed = pack(list(zip(*map(_as_texts, states), strict=True)))
+    written = await connection.execute(
+        _SQL["orders_write"],
+        packed.separator,
+        packed.null,
+        *packed.columns,
+        [revisions.get(state.order_id, 0) + 1 for state in states],
+        *map(list, zip(*map(_others, states), strict=True)),
+    )
+    if int(written.rsplit(" ", 1)[1]) != len(states):
         raise LostRace("another writer changed one of these orders")
 
 
@@ -74,9 +84,10 @@ def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
     return state, revision
 
 
-def _row(state: OrderState, revision: int) -> tuple[Any, ...]:
-    values = list(_in_order(state))
+def _as_texts(state: OrderState) -> list[str | None]:
+    """The columns that travel as text, in the order of `orders_write`."""
+    values = list(_texts(state))
     values[_UNIT_COUNT] = str(values[_UNIT_COUNT])
-    for place in _MONEY:
+    for place in _MONEY_AT:
         values[place] = money.text(values[place])
-    return (values[0], revision, *values[1:])
+    return values

@@ -1,5 +1,6 @@
 -- The consumer's SQL, by name. Each block's first comment says what it is for. Arrays are one element per row,
--- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python.
+-- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python. The two large
+-- statements take their texts packed (runtime.packing): $1 and $2 are the separator and the mark for null.
 
 -- name: sources_number
 -- The numbers of event sources, new ones included.
@@ -44,14 +45,36 @@ SELECT order_id, revision, version, erased, status, customer_id, customer_name, 
        shipping_address::jsonb, carrier, tracking_number, cancel_reason,
        placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
 FROM unnest(
-    $1::text[], $2::bigint[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-    $17::text[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::timestamptz[],
-    $23::timestamptz[], $24::timestamptz[], $25::text[], $26::timestamptz[]
+    (string_to_array($3, $1, $2))[2:],
+    (string_to_array($4, $1, $2))[2:],
+    (string_to_array($5, $1, $2))[2:],
+    (string_to_array($6, $1, $2))[2:],
+    (string_to_array($7, $1, $2))[2:],
+    (string_to_array($8, $1, $2))[2:],
+    (string_to_array($9, $1, $2))[2:],
+    (string_to_array($10, $1, $2))[2:],
+    (string_to_array($11, $1, $2))[2:],
+    (string_to_array($12, $1, $2))[2:],
+    (string_to_array($13, $1, $2))[2:],
+    (string_to_array($14, $1, $2))[2:],
+    (string_to_array($15, $1, $2))[2:],
+    (string_to_array($16, $1, $2))[2:],
+    (string_to_array($17, $1, $2))[2:],
+    (string_to_array($18, $1, $2))[2:],
+    $19::bigint[],
+    $20::bigint[],
+    $21::boolean[],
+    $22::timestamptz[],
+    $23::timestamptz[],
+    $24::timestamptz[],
+    $25::timestamptz[],
+    $26::timestamptz[],
+    $27::timestamptz[],
+    $28::timestamptz[]
 ) AS u (
-    order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
-    lines, unit_count, total, paid, refunded, shipping_address, carrier, tracking_number, cancel_reason,
-    placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+    order_id, status, customer_id, customer_name, customer_email, currency, lines, unit_count, total,
+    paid, refunded, shipping_address, carrier, tracking_number, cancel_reason, last_event_id,
+    revision, version, erased, placed_at, confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_at
 )
 ORDER BY order_id COLLATE "C"
 ON CONFLICT (order_id) DO UPDATE SET
@@ -109,8 +132,15 @@ INSERT INTO projector.ledger
     (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
 SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb
 FROM unnest(
-    $1::uuid[], $2::integer[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[]
-) AS u (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
+    (string_to_array($3, $1, $2))[2:]::uuid[],
+    (string_to_array($4, $1, $2))[2:],
+    (string_to_array($5, $1, $2))[2:],
+    (string_to_array($6, $1, $2))[2:],
+    (string_to_array($7, $1, $2))[2:],
+    $8::integer[],
+    $9::bigint[],
+    $10::timestamptz[]
+) AS u (event_uuid, order_id, event_type, plain_id, data, source_no, version, occurred_at)
 ON CONFLICT DO NOTHING;
 
 -- name: ledger_erase
