@@ -81,21 +81,22 @@ class Worker:
         membership = Membership(consumer, self._pool, self._owner)
         lanes = self._settings.lanes
         try:
-            with translated():
-                await consumer.start()
-                await self._there(consumer)
-                consumer.subscribe(self._settings.topics, listener=membership)
+            # Not to be waited for once told to stop: a broker that takes connections and says nothing costs 40 s.
+            await together(stop, 0, self._join(consumer, membership))
             loops = [self._lane(stop, membership, lane) for lane in range(lanes)]
             await together(stop, self._settings.stop_timeout, *loops, self._courtesy(consumer, membership, stop))
             await self._tell(consumer, membership, {})
         finally:
             await stopped(consumer)
 
-    async def _there(self, consumer: AIOKafkaConsumer) -> None:
-        """Raise Unavailable unless all topics exist: aiokafka would wait in silence for one that doesn't."""
-        missing = set(self._settings.topics) - await consumer.topics()
-        if missing:
-            raise Unavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}")
+    async def _join(self, consumer: AIOKafkaConsumer, membership: Membership) -> None:
+        """Raises Unavailable unless all topics exist: aiokafka would wait in silence for one that doesn't."""
+        with translated():
+            await consumer.start()
+            missing = set(self._settings.topics) - await consumer.topics()
+            if missing:
+                raise Unavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}")
+            consumer.subscribe(self._settings.topics, listener=membership)
 
     async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
         while not stop.is_set():
