@@ -114,6 +114,25 @@ async def test_a_zombie_that_wakes_up_in_its_transaction_commits_nothing(
         assert await workers.stop() == [0, 0]
 
 
+async def test_sigterm_is_obeyed_in_time_by_a_worker_whose_batch_is_stuck(
+    kafka_bootstrap: str, database_url: str, topic: str
+) -> None:
+    sent = demo_stream(100, topic=topic).shuffled(seed=7)
+    async with fleet(kafka_bootstrap, database_url, topic) as workers:
+        stuck = workers.start()
+        await workers.shared_by(stuck)
+        async with workers.connection.transaction():
+            await workers.connection.execute("LOCK TABLE projector.ledger IN SHARE MODE")
+            ends = await publish(kafka_bootstrap, topic, sent)
+            await eventually(lambda: _waits_for_a_lock(workers.connection))
+            stuck.signal(signal.SIGTERM)
+            began = time.monotonic()
+            assert await stuck.ended() == 0
+            assert time.monotonic() - began < 10
+        workers.start()
+        await ends_right(workers, ends, sent.settled())
+
+
 async def test_a_machines_members_are_watched_over_and_stopped_together(
     kafka_bootstrap: str, database_url: str, topic: str
 ) -> None:

@@ -121,6 +121,11 @@ class Fleet:
         self.members.append(Member(arguments, {**self._settings, **settings}))
         return self.members[-1]
 
+    async def reconnect(self) -> None:
+        """After the database was away."""
+        self.connection.terminate()
+        self.connection = await asyncpg.connect(self._settings["DATABASE_URL"])
+
     async def owners(self) -> dict[Place, str]:
         """Who took each partition last."""
         rows = await self.connection.fetch("SELECT topic, partition, owner FROM projector.checkpoints")
@@ -169,8 +174,7 @@ async def fleet(bootstrap: str, database_url: str, topic: str, **settings: Any) 
         "PROJECTOR_SESSION_TIMEOUT": 6,
         **settings,
     }
-    connection = await asyncpg.connect(database_url)
-    made = Fleet(connection, all_settings)
+    made = Fleet(await asyncpg.connect(database_url), all_settings)
     try:
         yield made
     except BaseException:
@@ -180,7 +184,7 @@ async def fleet(bootstrap: str, database_url: str, topic: str, **settings: Any) 
     finally:
         for member in made.members:
             member.close()
-        await connection.close()
+        await made.connection.close()
 
 
 async def stands(connection: Connection, ends: Ends) -> Ends:
