@@ -58,6 +58,15 @@ async def test_a_hole_is_parked_durably_and_drained_with_what_fills_it(fed: Engi
     assert await fed.value("SELECT version FROM read_model.order_summary") == 4
 
 
+async def test_of_two_that_wait_for_one_version_the_first_that_came_is_applied(fed: Engine) -> None:
+    first, second = confirmed("a", 2, id_="z"), confirmed("a", 2, id_="b")  # ids sort the other way round
+    for event in (first, second, placed("a")):
+        fed.send(event)
+        await fed.run()
+    assert await fed.value("SELECT event_id FROM projector.processed_events WHERE version = 2") == "z"
+    assert await fed.differences([Event(first), Event(second), Event(placed("a"))]) == []
+
+
 async def test_what_another_producer_sent_drains_in_a_process_that_never_met_it(fed: Engine) -> None:
     late = confirmed("a", 2, source="/till")
     fed.send(late)
