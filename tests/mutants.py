@@ -178,9 +178,9 @@ MUTANTS = (
     Mutant(
         "a batch fetched under another epoch is used",
         "consumer/membership.py",
-        "        if epoch != self.epoch:\n            return epoch, []\n",
+        "        if epoch != self.epoch:\n            self._go_back(fetched)\n            return epoch, []\n",
         "",
-        (_WORKER,),
+        ("tests/integration/test_worker_membership.py",),
     ),
 )
 
