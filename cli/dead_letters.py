@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer import letters
+from consumer.install import check_schema
 from consumer.verdicts import Reason
 from runtime import postgres
 from runtime.settings import load
@@ -66,6 +67,7 @@ async def _ask(database_url: str | None, question: Any) -> Any:
     connection = await postgres.connect(load(database_url=database_url), "projector-dead-letters")
     try:
         with postgres.translated():
+            await check_schema(connection)
             return await question(connection)
     finally:
         await connection.close()

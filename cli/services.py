@@ -55,7 +55,13 @@ def migrate(
     done = asyncio.run(_migrate(database_url))
     if as_json:
         typer.echo(orjson.dumps(done))
-        return
+    else:
+        _show(done)
+    if done.outdated:
+        raise typer.Exit(1)
+
+
+def _show(done: Installed) -> None:
     for name in done.migrations:
         typer.echo(f"applied {name}")
     for name in done.read_models:
@@ -64,8 +70,6 @@ def migrate(
         typer.echo("already current")
     for name in done.outdated:
         typer.echo(f"read model {name} stands in another make: `projector rebuild {name}`")
-    if done.outdated:
-        raise typer.Exit(1)
 
 
 async def _migrate(database_url: str | None) -> Installed:

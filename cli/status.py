@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer import freshness
-from consumer.install import check
+from consumer.install import check_schema
 from runtime import postgres
 from runtime.settings import Settings, load
 
@@ -34,7 +34,7 @@ async def _status(settings: Settings) -> freshness.Status:
     connection = await postgres.connect(settings, "projector-status")
     try:
         with postgres.translated():
-            await check(connection)
+            await check_schema(connection)
             return await freshness.status(connection, settings)
     finally:
         await connection.close()

@@ -54,10 +54,15 @@ async def install(connection: Connection, models: Sequence[ReadModel] = READ_MOD
     return Installed(migrations, made, outdated)
 
 
-async def check(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
-    """Raise Refused unless the database is what this code needs."""
+async def check_schema(connection: Connection) -> None:
+    """Raise Refused unless the machinery's schema is current: all that looking at the machinery needs."""
     if missing := await pending(connection):
         raise Refused(f"the database lacks {', '.join(missing)}: run `projector migrate`")
+
+
+async def check(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Raise Refused unless the database is what this code needs to write."""
+    await check_schema(connection)
     there = await _fingerprints(connection)
     if lacking := [model.name for model in models if model.name not in there]:
         raise Refused(f"the database lacks the read models {', '.join(lacking)}: run `projector migrate`")
