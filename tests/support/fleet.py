@@ -25,6 +25,7 @@ from tests.support.deadline import eventually
 from tests.support.streams import Ends
 
 ROOT = Path(__file__).parents[2]
+_PATIENCE = 180  # seconds for a command to end
 _OURS = ("PROJECTOR_", "KAFKA_", "DATABASE_URL", "REDIS_URL")
 
 
@@ -42,7 +43,7 @@ class Ended(NamedTuple):
     err: str
 
 
-async def projector(*arguments: str, timeout: float = 60, **settings: Any) -> Ended:
+async def projector(*arguments: str, **settings: Any) -> Ended:
     """Run `projector` with these arguments and settings to its end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", *arguments),
@@ -53,7 +54,7 @@ async def projector(*arguments: str, timeout: float = 60, **settings: Any) -> En
         stderr=subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), timeout)
+        out, err = await asyncio.wait_for(process.communicate(), _PATIENCE)
     finally:
         if process.returncode is None:
             process.kill()
