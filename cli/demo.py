@@ -179,7 +179,7 @@ async def _empty_database(settings: Settings, console: Console) -> AsyncIterator
     connection = await postgres.connect(settings, "projector-demo")
     name = None
     try:
-        if await connection.fetchval(_SQL["has_orders"]):
+        if await connection.fetchval(_SQL["has_schema"]) and await connection.fetchval(_SQL["has_orders"]):
             name = f"projector_demo_{secrets.token_hex(4)}"
             console.print(f"The database holds orders already; using a new one, {name}, and dropping it at the end.")
             await connection.execute(_SQL["create_database"].format(name=quoted(name)))
