@@ -61,6 +61,8 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
             [event.type for event in events],
             [None if event.id == event.uuid else event.id for event in events],
             [event.data_text for event in events],
+            [str(numbers[event.source]) for event in events],
+            [str(event.version) for event in events],
         ]
     )
     written = await connection.execute(
@@ -68,8 +70,6 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
         packed.separator,
         packed.null,
         *packed.columns,
-        [numbers[event.source] for event in events],
-        [event.version for event in events],
         [event.time for event in events],
     )
     if int(written.rsplit(" ", 1)[1]) != len(events):
@@ -88,5 +88,6 @@ async def _among(
     if not identities:
         return set()
     by_number = {numbers[source]: source for source, _ in identities}
-    rows = await connection.fetch(_SQL[query], *numbers.keys_of(identities))
+    packed = pack([[uuid for _, uuid in identities], [str(numbers[source]) for source, _ in identities]])
+    rows = await connection.fetch(_SQL[query], packed.separator, packed.null, *packed.columns)
     return {(by_number[row["source_no"]], row["event_uuid"]) for row in rows}

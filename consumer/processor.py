@@ -27,6 +27,7 @@ from schemas.events import Decoded, Event, Unreadable
 Holds = dict[Place, Hold]
 OnRetry = Callable[[BaseException, int], None]
 
+_RACES = 5  # tries that follow each other at once
 _ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
 
 
@@ -150,8 +151,11 @@ def _refused(item: Decoded, error: Unstorable) -> Unreadable:
 
 
 def _wait(state: RetryCallState) -> float:
-    """A lost race is run again at once; a dependency that is away gets up to 10 s, at random."""
-    if isinstance(_failure(state), LostRace):
+    """A lost race is run again at once; a dependency that is away gets up to 10 s, at random.
+
+    A race that is lost again and again, though the orders are locked by then, is none: give it time, and the log.
+    """
+    if isinstance(_failure(state), LostRace) and state.attempt_number < _RACES:
         return 0.0
     return _away(state)
 

@@ -1,6 +1,6 @@
 -- The consumer's SQL, by name. Each block's first comment says what it is for. Arrays are one element per row,
--- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python. The two large
--- statements take their texts packed (runtime.packing): $1 and $2 are the separator and the mark for null.
+-- jsonb and numeric travel as text, which the server casts: cheaper than encoding them in Python. The statements that
+-- every event goes through take their texts packed (runtime.packing): $1 and $2 are the separator and the mark for null.
 
 -- name: sources_number
 -- The numbers of event sources, new ones included.
@@ -123,7 +123,8 @@ LOCK TABLE projector.orders IN SHARE ROW EXCLUSIVE MODE;
 -- name: ledger_known
 -- Which of these identities were applied?
 SELECT l.event_uuid::text AS event_uuid, l.source_no
-FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+FROM unnest((string_to_array($3, $1, $2))[2:]::uuid[], (string_to_array($4, $1, $2))[2:]::integer[])
+    AS u (event_uuid, source_no)
 JOIN projector.ledger AS l USING (event_uuid, source_no);
 
 -- name: ledger_append
@@ -137,8 +138,8 @@ FROM unnest(
     (string_to_array($5, $1, $2))[2:],
     (string_to_array($6, $1, $2))[2:],
     (string_to_array($7, $1, $2))[2:],
-    $8::integer[],
-    $9::bigint[],
+    (string_to_array($8, $1, $2))[2:]::integer[],
+    (string_to_array($9, $1, $2))[2:]::bigint[],
     $10::timestamptz[]
 ) AS u (event_uuid, order_id, event_type, plain_id, data, source_no, version, occurred_at)
 ON CONFLICT DO NOTHING;
@@ -149,12 +150,17 @@ DELETE FROM projector.ledger WHERE order_id = ANY($1::text[]);
 
 -- name: pending_known
 -- Which of these identities are parked or in dead letters?
+WITH u AS MATERIALIZED (
+    SELECT *
+    FROM unnest((string_to_array($3, $1, $2))[2:]::uuid[], (string_to_array($4, $1, $2))[2:]::integer[])
+        AS u (event_uuid, source_no)
+)
 SELECT p.event_uuid::text AS event_uuid, p.source_no
-FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+FROM u
 JOIN projector.parked_events AS p USING (event_uuid, source_no)
 UNION ALL
 SELECT d.event_uuid::text, d.source_no
-FROM unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+FROM u
 JOIN projector.dead_letters AS d USING (event_uuid, source_no);
 
 -- name: parked_waiting

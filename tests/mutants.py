@@ -156,9 +156,9 @@ MUTANTS = (
     ),
     Mutant(
         "the source is no part of an event's identity",
-        "consumer/ledger.py",
-        "[self._numbers[source] for source, _ in identities]",
-        "[1 for source, _ in identities]",
+        "consumer/verdicts.py",
+        "        who = (event.source, event.uuid)\n",
+        '        who = ("", event.uuid)\n',
         (_PROCESSOR, _MACHINE),
     ),
     Mutant(

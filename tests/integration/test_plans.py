@@ -11,6 +11,7 @@ from runtime.settings import load
 from runtime.sql import Queries
 
 _SQL = Queries("consumer", "queries.sql")
+_PACKED = [" ", "-", " 01900000-0000-7000-8000-000000000000", " 1"]
 _KEYS = [["01900000-0000-7000-8000-000000000000"], [1]]
 
 
@@ -18,8 +19,8 @@ _KEYS = [["01900000-0000-7000-8000-000000000000"], [1]]
     ("query", "arguments"),
     [
         ("orders_read", [["a", "b"]]),
-        ("ledger_known", _KEYS),
-        ("pending_known", _KEYS),
+        ("ledger_known", _PACKED),
+        ("pending_known", _PACKED),
         ("parked_waiting", [["a", "b"]]),
         ("parked_remove", _KEYS),
         ("ledger_erase", [["a"]]),
