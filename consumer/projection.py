@@ -53,7 +53,8 @@ class Projection:
         orders = await order_store.read(connection, order_ids, hold=careful)
         events = [item for item in items if isinstance(item, Event)]
         known = await self._known(connection, events, orders, careful=careful)
-        ready = {event.order_id for event in events if event.version == _version(orders, event.order_id) + 1}
+        stands = {order_id: state.version for order_id, state in orders.items()}.get
+        ready = {event.order_id for event in events if event.version == stands(event.order_id, 0) + 1}
         waiting = await self._waiting(connection, sorted(ready))
         stale = await self._stale(connection, waiting) if careful else []
         verdicts, delta = await self._decide(connection, items, orders, waiting, known)
