@@ -94,7 +94,7 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
         try:
             async with asyncio.timeout(_CLOSE):
                 await made.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             made.terminate()
 
 
@@ -105,7 +105,8 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _of_state(error) from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    # InternalClientError: the server's last word came between two of ours; the connection is lost in a moment.
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
             raise Refused(f"DATABASE_URL: {error}") from None
         raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
