@@ -19,14 +19,6 @@ from schemas.connection import Connection
 
 _SQL = Queries("consumer", "proof.sql")
 
-KEYS = {
-    "order_summary": ("order_id",),
-    "order_timeline": ("order_id", "version"),
-    "customer_summary": ("customer_id", "currency"),
-    "product_sales_daily": ("sku", "day", "currency"),
-    "fulfilment_queue": ("order_id",),
-}
-
 
 @dataclass(frozen=True)
 class Check:
@@ -41,7 +33,7 @@ class Check:
 async def prove(connection: Connection, settled: reference.Settled) -> list[Check]:
     """Everything that the stream should have left behind, against what it did."""
     expected = reference.read_models(settled.applied)
-    checks = [await _read_model(connection, name, expected[name], key) for name, key in KEYS.items()]
+    checks = [await _read_model(connection, name, expected[name], key) for name, key in reference.KEYS.items()]
     applied = [(event["source"], event["id"]) for events in settled.applied.values() for event in events]
     parked = [(event["source"], event["id"]) for event in settled.parked]
     letters = [reason for reason, _ in settled.dead]

@@ -7,26 +7,23 @@ What lies in a data directory: `log/` (Kafka's own), `server.properties`, `kafka
 from __future__ import annotations
 
 import base64
-import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from runtime.embedded import kafka_jars
 from runtime.embedded.ports import LOOPBACK, free_port, speaks_kafka
 from runtime.embedded.processes import (
     Ending,
     Launch,
-    ServerProcess,
     await_ready,
     last_words,
     spawn,
 )
-from schemas.errors import Refused, Unavailable
+from runtime.embedded.server import EmbeddedServer, Ports
+from schemas.errors import Unavailable
 
 NODE = 1
 MAIN_LISTENER = "PLAINTEXT"
@@ -82,9 +79,10 @@ def apache_kafka_available() -> str | None:
     return kafka_jars.why_not_runnable()
 
 
-class ApacheKafka:
-    """One broker. After `kill9()`, `start()` begins again on the same log and ports; after `stop()`
-    too, unless the directory was a temporary one (which `stop()` removes)."""
+class ApacheKafka(EmbeddedServer):
+    """One broker. The first start on a machine fetches the jars."""
+
+    name = "Apache Kafka"
 
     def __init__(
         self,
@@ -97,85 +95,22 @@ class ApacheKafka:
         """`listeners` beside the plain one: name → security protocol, each on a port of its own
         (see `bootstrap`). `properties` override server.properties'. `format_options` go to
         `kafka-storage format` (--add-scram …). `detached` lets the broker outlive this process."""
+        super().__init__(detached=detached, ending=ENDING)
         self._protocols = {MAIN_LISTENER: "PLAINTEXT", **(listeners or {})}
         self._properties = dict(properties or {})
         self._format_options = list(format_options)
-        self._detached = detached
-        self._home: Path | None = None
-        self._temporary = False
-        self._ports: dict[str, int] = {}
-        self.process: ServerProcess | None = None
-
-    def start(self, data_dir: Path | None = None) -> str:
-        """Starts the broker and returns its bootstrap address. Without `data_dir`: a temporary one,
-        or the one this object used before. The first start on a machine fetches the jars."""
-        if self.process is not None and self.process.alive():
-            return self.bootstrap()
-        home = self._settle(data_dir)
-        if self._ports:
-            self._launch(home, self._ports)
-            return self.bootstrap()
-        try:
-            self._launch(home, self._free_ports())
-        except Unavailable:  # somebody took a port between our looking and binding
-            self._launch(home, self._free_ports())
-        return self.bootstrap()
 
     def bootstrap(self, listener: str = MAIN_LISTENER) -> str:
         """Where clients of this listener connect."""
-        if not self._ports:
-            raise Refused("the embedded Apache Kafka was not started")
-        return f"{LOOPBACK}:{self._ports[listener]}"
+        return f"{LOOPBACK}:{self._port(listener)}"
 
-    def stop(self) -> None:
-        """Ends the broker in good order; a temporary directory goes with it."""
-        if self.process is not None:
-            self.process.end(ENDING)
-            self.process = None
-        if self._temporary and self._home is not None:
-            shutil.rmtree(self._home)
-            self._home, self._temporary, self._ports = None, False, {}
+    def _address(self) -> str:
+        return self.bootstrap()
 
-    def restart(self) -> str:
-        """Ends the broker in good order and starts it on the same log and ports."""
-        if self.process is not None:
-            self.process.end(ENDING)
-        return self.start()
-
-    def kill9(self) -> None:
-        """SIGKILL: no leave-taking, no flush."""
-        if self.process is not None:
-            self.process.end([(signal.SIGKILL, 10.0)])
-
-    def __enter__(self) -> ApacheKafka:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()  # __exit__ won't be called, and a temporary directory may be there already
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def _settle(self, data_dir: Path | None) -> Path:
-        if data_dir is None and self._home is None:
-            data_dir, self._temporary = Path(tempfile.mkdtemp(prefix="projector-kafka-")), True
-        home = (data_dir or self._home or Path()).resolve()
-        if home != self._home:
-            self._home, self._ports = home, {}
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return home
-
-    def _free_ports(self) -> dict[str, int]:
+    def _free_ports(self) -> Ports:
         return {listener: free_port() for listener in (*self._protocols, CONTROLLER_LISTENER)}
 
-    def _launch(self, home: Path, ports: Mapping[str, int]) -> None:
+    def _launch(self, home: Path, ports: Ports) -> None:
         configuration = home / "server.properties"
         configuration.write_text(self._configuration(home, ports))
         configuration.chmod(0o600)  # it may hold passwords
@@ -198,9 +133,9 @@ class ApacheKafka:
             START_SECONDS,
             server_log,
         )
-        self.process, self._ports = process, dict(ports)
+        self.process, self._ports = process, ports
 
-    def _configuration(self, home: Path, ports: Mapping[str, int]) -> str:
+    def _configuration(self, home: Path, ports: Ports) -> str:
         protocols = {**self._protocols, CONTROLLER_LISTENER: "PLAINTEXT"}
         clients = {name: f"{name}://{LOOPBACK}:{ports[name]}" for name in self._protocols}
         controller = f"{LOOPBACK}:{ports[CONTROLLER_LISTENER]}"

@@ -10,11 +10,9 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from runtime.embedded.ports import LOOPBACK, free_port
@@ -23,13 +21,14 @@ from runtime.embedded.processes import (
     POLL_SECONDS,
     Ending,
     Launch,
-    ServerProcess,
     await_ready,
     spawn,
 )
-from schemas.errors import Refused, Unavailable
+from runtime.embedded.server import EmbeddedServer, Ports
+from schemas.errors import Refused
 
 DATABASE = "projector"
+MAIN = "main"  # the one port
 USER = "postgres"
 CREATE_DATABASE = Path(__file__).with_name("create_database.sql")
 START_SECONDS = 60.0
@@ -60,10 +59,10 @@ FAST_SHUTDOWN: Ending = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.S
 IMMEDIATE_SHUTDOWN: Ending = [(signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
 
 
-class EmbeddedPostgres:
-    """One PostgreSQL server with a database `projector`. After `kill9()`, `start()` begins again on
-    the same data and port; after `stop()` too, unless the directory was a temporary one (which
-    `stop()` removes)."""
+class EmbeddedPostgres(EmbeddedServer):
+    """One PostgreSQL server with a database `projector`."""
+
+    name = "PostgreSQL"
 
     def __init__(
         self,
@@ -74,93 +73,40 @@ class EmbeddedPostgres:
     ) -> None:
         """`throwaway` trades safety in a power cut for speed; `settings` override
         postgresql.conf's; `detached` lets the server outlive this process."""
+        super().__init__(detached=detached, ending=IMMEDIATE_SHUTDOWN if throwaway else FAST_SHUTDOWN)
         self._throwaway = throwaway
         self._settings = {
             **SETTINGS,
             **(THROWAWAY_SETTINGS if throwaway else {}),
             **(settings or {}),
         }
-        self._detached = detached
         self._account = server_account()
-        self._home: Path | None = None
-        self._temporary = False
-        self._port: int | None = None
-        self.process: ServerProcess | None = None
-
-    def start(self, data_dir: Path | None = None) -> str:
-        """Starts the server and returns the URL of `projector` as superuser. Without `data_dir`: a
-        temporary one, or the one this object used before."""
-        if self.process is not None and self.process.alive():
-            return self.url()
-        home = self._settle(data_dir)
-        self._initialise(home)
-        self._await_empty(home)
-        if self._port is not None:
-            self._launch(home, self._port)
-            return self.url()
-        try:
-            self._launch(home, free_port())
-        except Unavailable:  # somebody took the port between our looking and binding
-            self._launch(home, free_port())
-        return self.url()
 
     def url(self, database: str = DATABASE) -> str:
         """The URL of a database on this server, as superuser."""
-        if self._home is None or self._port is None:
-            raise Refused("the embedded PostgreSQL was not started")
+        port = self._port(MAIN)
+        assert self._home is not None
         password = quote((self._home / "password").read_text(), safe="")
-        return f"postgresql://{USER}:{password}@{LOOPBACK}:{self._port}/{database}"
+        return f"postgresql://{USER}:{password}@{LOOPBACK}:{port}/{database}"
 
-    def stop(self) -> None:
-        """Ends the server in good order; a temporary directory goes with it."""
-        if self.process is not None:
-            self.process.end(IMMEDIATE_SHUTDOWN if self._throwaway else FAST_SHUTDOWN)
-            self.process = None
-        if self._temporary and self._home is not None:
-            self._await_empty(self._home)
-            shutil.rmtree(self._home)
-            self._home, self._temporary, self._port = None, False, None
+    def _address(self) -> str:
+        return self.url()
 
-    def restart(self) -> str:
-        """Ends the server in good order and starts it on the same data and port."""
-        if self.process is not None:
-            self.process.end(FAST_SHUTDOWN)
-        return self.start()
-
-    def kill9(self) -> None:
-        """SIGKILL to the postmaster; its children notice by themselves."""
-        if self.process is not None:
-            self.process.end([(signal.SIGKILL, 10.0)])
-
-    def __enter__(self) -> EmbeddedPostgres:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()  # __exit__ won't be called, and a temporary directory may be there already
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _free_ports(self) -> Ports:
+        return {MAIN: free_port()}
 
     def _settle(self, data_dir: Path | None) -> Path:
-        """Decides on the directory, makes it, and lets the server's account reach it."""
-        if data_dir is None and self._home is None:
-            data_dir, self._temporary = Path(tempfile.mkdtemp(prefix="projector-postgres-")), True
-        home = (data_dir or self._home or Path()).resolve()
-        if home != self._home:
-            self._home, self._port = home, None
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """As any server's; and the server's account has to reach it."""
+        home = super()._settle(data_dir)
         if self._account is not None:
             os.chown(home, self._account.uid, self._account.gid)
             let_through(home)
             let_through(binary("postgres"))
         return home
+
+    def _prepare(self, home: Path) -> None:
+        self._initialise(home)
+        self._await_end(home)
 
     def _initialise(self, home: Path) -> None:
         """Makes the cluster, under another name until it is whole: a killed initdb leaves nothing
@@ -183,7 +129,7 @@ class EmbeddedPostgres:
         run("postgres", single_user, directory=home, stdin=CREATE_DATABASE.read_bytes())
         unfinished.rename(home / "cluster")
 
-    def _await_empty(self, home: Path) -> None:
+    def _await_end(self, home: Path) -> None:
         """Waits until no server process lives in the cluster, then removes the lock a killed one
         left behind.
 
@@ -198,7 +144,7 @@ class EmbeddedPostgres:
         if Path("/proc").exists():  # elsewhere nobody could be seen, so PostgreSQL has to judge
             (cluster / "postmaster.pid").unlink(missing_ok=True)
 
-    def _launch(self, home: Path, port: int) -> None:
+    def _launch(self, home: Path, ports: Ports) -> None:
         options = [argument for item in self._settings.items() for argument in ("-c", "=".join(item))]
         server_log = home / "postgres.log"
         process = spawn(
@@ -208,7 +154,7 @@ class EmbeddedPostgres:
                     "-D",
                     str(home / "cluster"),
                     "-p",
-                    str(port),
+                    str(ports[MAIN]),
                     *options,
                 ],
                 log=server_log,
@@ -221,7 +167,7 @@ class EmbeddedPostgres:
         )
         lock = home / "cluster" / "postmaster.pid"
         await_ready(process, lambda: _says_ready(lock, process.pid), START_SECONDS, server_log)
-        self.process, self._port = process, port
+        self.process, self._ports = process, ports
 
 
 def _living_in(directory: Path) -> list[int]:
