@@ -57,7 +57,8 @@ async def test_a_topic_that_never_had_a_record_is_fresh(database: Connection, se
 
 
 async def test_an_idle_topic_that_is_caught_up_stays_fresh(database: Connection, settings: Settings) -> None:
-    await stand(database, await send(settings, at(timedelta(days=400))))
+    async with working(settings) as worker:
+        await worker.caught_up(await send(settings, at(timedelta(days=400))))
     found = [await freshness.status(database, settings) for _ in range(2)]
     assert [(one.lag, one.staleness) for one in found] == [(0, 0.0)] * 2
 
