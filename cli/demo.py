@@ -27,7 +27,7 @@ from runtime import logs, postgres, service
 from runtime.embedded import apache_kafka
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.tansu import TansuBroker
-from runtime.kafka import ensure_topics, observer
+from runtime.kafka import delete_topics, ensure_topics, observer
 from runtime.settings import Settings, load
 from runtime.sql import Queries, quoted
 from schemas.connection import Pool
@@ -112,6 +112,7 @@ async def _demo(stop: asyncio.Event, settings: Settings, plan: SimulationPlan, c
             finally:
                 worker_stop.set()
                 await asyncio.wait([worker], timeout=settings.stop_timeout)
+                await delete_topics(settings, settings.topics)  # the broker may be somebody's
 
 
 async def _through(

@@ -132,6 +132,17 @@ async def ensure_topics(settings: Settings, topics: Iterable[str], partitions: i
     return made
 
 
+async def delete_topics(settings: Settings, topics: Iterable[str]) -> None:
+    """Delete topics, and what is in them."""
+    admin = AIOKafkaAdminClient(**settings.kafka_connection(), client_id="projector-admin")
+    with translated():
+        await admin.start()
+        try:
+            await admin.delete_topics(list(topics))
+        finally:
+            await admin.close()
+
+
 class Ends(NamedTuple):
     """The ends of a partition's log: the first offset that it still holds, and the next one to be written."""
 

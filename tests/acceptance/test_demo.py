@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
+from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
 from cli.proof_report import report
@@ -51,7 +52,7 @@ async def test_the_demo_brings_its_own_services_and_proves_itself() -> None:
 
 @pytest.mark.apache_kafka
 async def test_the_demo_uses_the_services_it_is_given_and_disturbs_nothing_there(
-    kafka_bootstrap: str, database_url: str
+    kafka_bootstrap: str, database_url: str, kafka_admin: AIOKafkaAdminClient
 ) -> None:
     given = {"KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "DATABASE_URL": database_url}
     first = await projector("demo", "--exit", "--orders", ORDERS, **given)
@@ -67,6 +68,7 @@ async def test_the_demo_uses_the_services_it_is_given_and_disturbs_nothing_there
         assert not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE 'projector_demo_%'")
     finally:
         await connection.close()
+    assert [topic for topic in await kafka_admin.list_topics() if "demo" in topic] == []
 
 
 @pytest.fixture(scope="module")
