@@ -17,9 +17,8 @@ import gc
 import pstats
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
 
 import psutil
 import uvloop
@@ -29,6 +28,7 @@ from bench.stage import PARTITIONS, SQL, Stage, connected, fresh_database, stage
 from bench.stream import plan
 from consumer import checkpoints
 from consumer.checkpoints import Place
+from consumer.pending import StoredRecord
 from consumer.processor import Holds, Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
@@ -41,19 +41,7 @@ _TOPIC = "profile"
 _COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "on"}
 
 
-class Kept(NamedTuple):
-    """A record as aiokafka hands it out, in memory."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
-
-
-Batches = list[list[Kept]]
+Batches = list[list[StoredRecord]]
 
 
 def main() -> None:
@@ -81,19 +69,19 @@ async def _profile(options: argparse.Namespace) -> None:
 
 def _cut(orders: int, window: int, size: int, lanes: int) -> Batches:
     """The stream by partition, as Kafka's default partitioner has it, and then by lane."""
-    logs: list[list[Kept]] = [[] for _ in range(PARTITIONS)]
+    logs: list[list[StoredRecord]] = [[] for _ in range(PARTITIONS)]
     for delivery in simulate(plan(orders, window)):
         number = (murmur2(delivery.key) & 0x7FFFFFFF) % PARTITIONS
         log = logs[number]
         log.append(
-            Kept(_TOPIC, number, len(log), 0, delivery.key, delivery.value, tuple(delivery.headers)),
+            StoredRecord(_TOPIC, number, len(log), 0, delivery.key, delivery.value, tuple(delivery.headers)),
         )
     shares = [_lane(logs[lane::lanes], size) for lane in range(lanes)]
     turns = max(map(len, shares))
     return [share[turn] for turn in range(turns) for share in shares if turn < len(share)]
 
 
-def _lane(logs: list[list[Kept]], size: int) -> Batches:
+def _lane(logs: list[list[StoredRecord]], size: int) -> Batches:
     each = max(size // len(logs), 1)
     turns = range(0, max(map(len, logs)), each)
     return [[record for log in logs for record in log[start : start + each]] for start in turns]
@@ -103,7 +91,7 @@ async def _clean(on: Stage, batches: Batches, events: int) -> None:
     took = {"decode": 0.0, "process, until it waits for PostgreSQL or ends": 0.0, "process, in all": 0.0}
     server = 0.0
 
-    async def step(processor: Processor, batch: list[Kept], holds: Holds) -> Holds:
+    async def step(processor: Processor, batch: list[StoredRecord], holds: Holds) -> Holds:
         began = time.process_time()
         items = [decode(record) for record in batch]
         decoded = time.process_time()
@@ -165,7 +153,7 @@ async def _functions(on: Stage, batches: Batches, events: int, top: int) -> None
         _say(f"  {cost.tottime / events * 1e6:8.2f} {cost.cumtime / events * 1e6:8.2f} {calls:8.2f}  {name} {where}")
 
 
-async def _step(processor: Processor, batch: list[Kept], holds: Holds) -> Holds:
+async def _step(processor: Processor, batch: list[StoredRecord], holds: Holds) -> Holds:
     return (await processor.process([decode(record) for record in batch], holds))[1]
 
 
@@ -190,7 +178,7 @@ async def _through(
     return float(after.user + after.system - before.user - before.system)
 
 
-def _without_empty(batches: Batches) -> Iterator[list[Kept]]:
+def _without_empty(batches: Batches) -> Iterator[list[StoredRecord]]:
     return (batch for batch in batches if batch)
 
 

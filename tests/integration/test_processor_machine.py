@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from consumer import reference
+from consumer.pending import StoredRecord
 from consumer.processor import Holds
 from schemas.errors import OutOfPlace
-from tests.support.engine import Engine, LogRecord, attributes, placed
+from tests.support.engine import Engine, attributes, placed
 
 # Shrinking a failure takes minutes; who only wants to know whether there is one can do without.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("MACHINE_NO_SHRINK") else tuple(Phase)
@@ -160,7 +161,7 @@ class _Machine(RuleBasedStateMachine):
     def _note(self, partition: int, meaning: Any) -> None:
         self._meant[partition, len(self.engine.logs[partition]) - 1] = meaning
 
-    def _record(self, batch: list[LogRecord]) -> None:
+    def _record(self, batch: list[StoredRecord]) -> None:
         self._done += [self._meant[record.partition, record.offset] for record in batch]
         self._applied.update(record.partition for record in batch)
 

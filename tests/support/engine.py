@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
 from consumer import checkpoints, proof, reference
 from consumer.checkpoints import Place
+from consumer.pending import StoredRecord
 from consumer.processor import Holds, Processor
 from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS, ReadModel
@@ -18,18 +19,6 @@ from runtime.failpoints import Failpoints
 from schemas.wire import decode
 
 TOPIC = "orders.events"
-
-
-class LogRecord(NamedTuple):
-    """A record as aiokafka hands it out."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
 
 
 def attributes(
@@ -67,7 +56,7 @@ class Engine:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], models: Sequence[ReadModel] = READ_MODELS) -> None:
         self.pool = pool
-        self.logs: dict[int, list[LogRecord]] = {}
+        self.logs: dict[int, list[StoredRecord]] = {}
         self.holds: Holds = {}
         self.retries: list[BaseException] = []
         self._models = models
@@ -82,11 +71,13 @@ class Engine:
             on_retry=lambda error, _: self.retries.append(error),
         )
 
-    def append(self, value: bytes | None, *, partition: int = 0, key: bytes | None = None, **headers: str) -> LogRecord:
+    def append(
+        self, value: bytes | None, *, partition: int = 0, key: bytes | None = None, **headers: str
+    ) -> StoredRecord:
         """Add a record to a partition's log."""
         log = self.logs.setdefault(partition, [])
         pairs = tuple((name, text.encode()) for name, text in headers.items())
-        log.append(LogRecord(TOPIC, partition, len(log), 0, key, value, pairs))
+        log.append(StoredRecord(TOPIC, partition, len(log), 0, key, value, pairs))
         return log[-1]
 
     def send(self, *events: dict[str, Any], partition: int = 0) -> None:
@@ -108,7 +99,7 @@ class Engine:
             total += await self.apply(batch)
         return total
 
-    def next_batch(self, most: int | None = None) -> list[LogRecord]:
+    def next_batch(self, most: int | None = None) -> list[StoredRecord]:
         """What follows on from the holds."""
         left = [
             record
@@ -117,7 +108,7 @@ class Engine:
         ]
         return left[:most]
 
-    async def apply(self, batch: Sequence[LogRecord], holds: Holds | None = None) -> Outcome:
+    async def apply(self, batch: Sequence[StoredRecord], holds: Holds | None = None) -> Outcome:
         """Apply a batch that follows on from the holds (or from somebody's outdated ones)."""
         outcome, moved = await self.processor.process([decode(record) for record in batch], holds or self.holds)
         if holds is None:
