@@ -100,7 +100,7 @@ MUTANTS = (
     Mutant(
         "the result of the orders' compare-and-set is ignored",
         "consumer/order_store.py",
-        '    if int(written.rsplit(" ", 1)[1]) != len(rows):\n',
+        '    if int(written.rsplit(" ", 1)[1]) != len(states):\n',
         "    if False:\n",
         (_RACES,),
     ),
