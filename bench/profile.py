@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import psutil
 import uvloop
@@ -38,6 +39,7 @@ from schemas.connection import Connection
 from schemas.wire import decode
 
 _TOPIC = "profile"
+_ROOT = f"{Path(__file__).resolve().parent.parent}/"
 _COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_planning": "on"}
 
 
@@ -148,7 +150,7 @@ async def _functions(on: Stage, batches: Batches, events: int, top: int) -> None
     _say("functions: own µs per event, with callees µs per event, calls per event, which")
     for name, cost in by_cost[:top]:
         calls = int(str(cost.ncalls).partition("/")[0]) / events
-        file = cost.file_name.rpartition("site-packages/")[2].rpartition("/work/main/")[2]
+        file = cost.file_name.rpartition("site-packages/")[2].removeprefix(_ROOT)
         where = f"{file}:{cost.line_number}" if cost.line_number else ""
         _say(f"  {cost.tottime / events * 1e6:8.2f} {cost.cumtime / events * 1e6:8.2f} {calls:8.2f}  {name} {where}")
 
