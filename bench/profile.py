@@ -175,7 +175,7 @@ async def _through(
         before = backend.cpu_times()
         with profile or nullcontext():
             for batch in _without_empty(batches):
-                holds = await step(processor, batch, holds)  # type: ignore[misc]
+                holds = await step(processor, batch, holds)  # type: ignore[misc]  # step is one of two kinds
         after = backend.cpu_times()
     return float(after.user + after.system - before.user - before.system)
 

@@ -70,7 +70,7 @@ def cpu(on: Stage, workers: Sequence[ServerProcess]) -> dict[str, float]:
 
 
 async def _now(look: object, topic: str) -> tuple[int, int]:
-    row = await look.fetchrow(topic)  # type: ignore[attr-defined]
+    row = await look.fetchrow(topic)  # type: ignore[attr-defined]  # a prepared statement
     return row["partitions"], row["applied"]
 
 

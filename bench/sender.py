@@ -85,8 +85,8 @@ def _acknowledged(sent: Sent, place: int, done: asyncio.Future[object]) -> None:
     sent.acknowledged_ns[place] = time.monotonic_ns()
     if not done.cancelled() and done.exception() is None:
         metadata = done.result()
-        sent.partitions[place] = metadata.partition  # type: ignore[attr-defined]
-        sent.offsets[place] = metadata.offset  # type: ignore[attr-defined]
+        sent.partitions[place] = metadata.partition  # type: ignore[attr-defined]  # aiokafka is untyped
+        sent.offsets[place] = metadata.offset  # type: ignore[attr-defined]  # aiokafka is untyped
 
 
 def _probes() -> Iterator[Delivery]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from runtime.postgres import affected
 from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.errors import OutOfPlace
@@ -66,5 +67,5 @@ async def advance(connection: Connection, moves: Sequence[Move]) -> None:
         [move.next_offset for move in moves],
         [move.last_event_at for move in moves],
     )
-    if int(moved.rsplit(" ", 1)[1]) != len(moves):
+    if affected(moved) != len(moves):
         raise OutOfPlace("a checkpoint was moved, or its partition taken, by another worker")

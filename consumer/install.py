@@ -6,11 +6,11 @@ filled from them while writers wait; one whose make has changed is reported, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from consumer import order_store
 from consumer.order import OrderState
-from consumer.order_store import from_row
 from consumer.read_model_sql import TableSql, view_sql
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS, ReadModel, View
@@ -88,15 +88,16 @@ async def _make(connection: Connection, model: ReadModel) -> None:
 
 async def _fill(connection: Connection, model: ReadModel) -> None:
     store = ReadModelStore([model])
-    batch: list[OrderState] = []
-    async for row in connection.cursor(_SQL["orders_all"], prefetch=_FILL):
-        batch.append(from_row(row)[0])
+    batch: list[str] = []
+    async for row in connection.cursor(_SQL["orders_placed"], prefetch=_FILL):
+        batch.append(row["order_id"])
         if len(batch) == _FILL:
-            await _write(connection, store, batch)
+            await _fill_from(connection, store, batch)
             batch = []
-    await _write(connection, store, batch)
+    await _fill_from(connection, store, batch)
 
 
-async def _write(connection: Connection, store: ReadModelStore, orders: Iterable[OrderState]) -> None:
-    changes = [Change(OrderState(order.order_id), order) for order in orders]
+async def _fill_from(connection: Connection, store: ReadModelStore, order_ids: Sequence[str]) -> None:
+    orders = await order_store.read(connection, order_ids)
+    changes = [Change(OrderState(order_id), order) for order_id, order in orders.items()]
     await store.write(connection, store.derive(changes), _NOBODYS_SHARD)

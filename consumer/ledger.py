@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from consumer.verdicts import Identity
 from runtime.packing import pack
+from runtime.postgres import affected
 from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.errors import LostRace
@@ -72,7 +73,7 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
         *packed.columns,
         [event.time for event in events],
     )
-    if int(written.rsplit(" ", 1)[1]) != len(events):
+    if affected(written) != len(events):
         raise LostRace("one of these events was applied by somebody else")
 
 

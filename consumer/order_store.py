@@ -18,6 +18,7 @@ import asyncpg
 from consumer.order import OrderState
 from consumer.verdicts import Change
 from runtime.packing import pack
+from runtime.postgres import affected
 from runtime.sql import Queries
 from schemas import money
 from schemas.connection import Connection
@@ -69,7 +70,7 @@ async def write(connection: Connection, changes: Iterable[Change], revisions: Ma
         [revisions.get(state.order_id, 0) + 1 for state in states],
         *map(list, zip(*map(_others, states), strict=True)),
     )
-    if int(written.rsplit(" ", 1)[1]) != len(states):
+    if affected(written) != len(states):
         raise LostRace("another writer changed one of these orders")
 
 

@@ -106,15 +106,9 @@ ON CONFLICT (order_id) DO UPDATE SET
     projected_at = now()
 WHERE o.revision = excluded.revision - 1;
 
--- name: orders_all
--- Every order that is placed, for a read model that is new in this database.
-SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
-       lines::text AS lines, unit_count::text AS unit_count, trunc(total * 10000)::text AS total,
-       trunc(paid * 10000)::text AS paid, trunc(refunded * 10000)::text AS refunded,
-       shipping_address::text AS shipping_address, carrier, tracking_number, cancel_reason, placed_at,
-       confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
-FROM projector.orders
-WHERE placed_at IS NOT NULL;
+-- name: orders_placed
+-- The ids of all orders that are placed, for a read model that is new in this database.
+SELECT order_id FROM projector.orders WHERE placed_at IS NOT NULL;
 
 -- name: orders_still
 -- Keep writers out while a new read model is filled.

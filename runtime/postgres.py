@@ -42,6 +42,11 @@ async def connect(settings: Settings, name: str) -> Connection:
         )
 
 
+def affected(status: str) -> int:
+    """The rows that a command wrote, from what asyncpg's execute returns ("INSERT 0 5", "UPDATE 5")."""
+    return int(status.rpartition(" ")[2])
+
+
 def sibling(settings: Settings, database: str) -> SecretStr:
     """The URL of another database on the same server."""
     url = urlsplit(settings.database_url.get_secret_value())

@@ -93,14 +93,14 @@ MUTANTS = (
     Mutant(
         "the result of the checkpoint's compare-and-set is ignored",
         "consumer/checkpoints.py",
-        '    if int(moved.rsplit(" ", 1)[1]) != len(moves):\n',
+        "    if affected(moved) != len(moves):\n",
         "    if False:\n",
         (_RACES, _MACHINE),
     ),
     Mutant(
         "the result of the orders' compare-and-set is ignored",
         "consumer/order_store.py",
-        '    if int(written.rsplit(" ", 1)[1]) != len(states):\n',
+        "    if affected(written) != len(states):\n",
         "    if False:\n",
         (_RACES,),
     ),

@@ -45,7 +45,7 @@ def why_no_container(image: str) -> str | None:
 @contextmanager
 def postgres_container() -> Iterator[str]:
     """PostgreSQL with the locale and the settings of the embedded one; yields a superuser's URL."""
-    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415  slow to import, seldom needed
 
     settings = {**THROWAWAY_SETTINGS, "max_connections": "200", "timezone": "UTC"}
     ours = ("--username", "--auth")  # these the image gives itself
@@ -64,8 +64,8 @@ def kafka_container() -> Iterator[str]:
     The address to advertise is known only when the container runs, so the container waits for its
     start script. (testcontainers' own KafkaContainer starts Confluent's image, in ways that
     Apache's doesn't have.)"""
-    from testcontainers.core.container import DockerContainer  # noqa: PLC0415
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415  slow to import, seldom needed
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415  slow to import, seldom needed
 
     wait = f"until [ -f {START_SCRIPT} ]; do sleep 0.1; done; . {START_SCRIPT}"
     container = DockerContainer(KAFKA_IMAGE).with_exposed_ports(BROKER_PORT)
@@ -85,8 +85,8 @@ def kafka_container() -> Iterator[str]:
 @contextmanager
 def _started(container: DockerContainer) -> Iterator[None]:
     """A running container; removed in the end, also when it doesn't start."""
-    from docker.errors import DockerException  # type: ignore[import-untyped]  # noqa: PLC0415
-    from requests.exceptions import RequestException  # noqa: PLC0415
+    from docker.errors import DockerException  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import, seldom needed
+    from requests.exceptions import RequestException  # noqa: PLC0415  slow to import, seldom needed
 
     try:
         try:
@@ -100,9 +100,9 @@ def _started(container: DockerContainer) -> Iterator[None]:
 
 
 def _ask_engine(image: str) -> str | None:
-    import docker  # type: ignore[import-untyped]  # noqa: PLC0415
-    from docker.errors import DockerException, ImageNotFound  # noqa: PLC0415
-    from requests.exceptions import RequestException  # noqa: PLC0415
+    import docker  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import, seldom needed
+    from docker.errors import DockerException, ImageNotFound  # noqa: PLC0415  slow to import, seldom needed
+    from requests.exceptions import RequestException  # noqa: PLC0415  slow to import, seldom needed
 
     try:
         engine = docker.from_env(timeout=ANSWER_SECONDS)

@@ -153,4 +153,4 @@ def test_orders_are_interleaved_within_the_window() -> None:
 @pytest.mark.parametrize("wrong", [{"duplicates": 1.1}, {"shuffle": -1}, {"window": 0}])
 def test_an_impossible_plan_is_refused_by_name(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        SimulationPlan(**wrong)  # type: ignore[arg-type]
+        SimulationPlan(**wrong)  # type: ignore[arg-type]  # wrong on purpose
