@@ -25,6 +25,7 @@ COPY runtime/ runtime/
 COPY consumer/ consumer/
 COPY producer/ producer/
 COPY cli/ cli/
+COPY testkit/ testkit/
 RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
     && python -m pip --python /app/bin/python install --no-deps --no-index wheels/*.whl \
     && /app/bin/python -m compileall -q /app/lib

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from schemas.connection import Connection
-from tests.conftest import MakeTopic
+from testkit.plugin import MakeTopic
 from tests.support.events import Rec, record
 from tests.support.fleet import Ended, projector, settings_for, working
 from tests.support.streams import deliveries_of, publish

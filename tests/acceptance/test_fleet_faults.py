@@ -10,7 +10,7 @@ import pytest
 
 from consumer import reference
 from schemas.connection import Connection
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
 from tests.support.fleet import Fleet, fleet, stands
 from tests.support.streams import Ends, Stream, demo_stream, differences, publish, stream
 

@@ -16,11 +16,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from runtime.embedded.apache_kafka import ApacheKafka
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.tansu import TansuBroker
-from tests.support.databases import apply_migrations
-from tests.support.deadline import eventually
+from testkit.databases import apply_migrations
+from testkit.deadline import eventually
+from testkit.topics import create_topic
 from tests.support.fleet import fleet, stands
 from tests.support.streams import demo_stream, differences, publish, stream
-from tests.support.topics import create_topic
 
 SMALL = {"PROJECTOR_BATCH_SIZE": 50}
 

@@ -23,8 +23,8 @@ from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.processes import Identity, ServerProcess, identify
 from runtime.embedded.tansu import TansuBroker
 from schemas.errors import Refused
-from tests.support.deadline import eventually
-from tests.support.topics import create_topic
+from testkit.deadline import eventually
+from testkit.topics import create_topic
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from runtime.kafka import observer
 from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import Unavailable
-from tests.conftest import MakeTopic
+from testkit.plugin import MakeTopic
 from tests.support.events import Rec, record
 from tests.support.fleet import settings_for, working
 from tests.support.streams import Ends, deliveries_of, publish, stream

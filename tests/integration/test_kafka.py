@@ -17,8 +17,8 @@ from runtime.embedded.tansu import TansuBroker
 from runtime.kafka import Ends, ensure_topics, group_member, log_ends, observer, partitions_of, producer, stopped
 from runtime.settings import Settings
 from schemas.errors import Unavailable
-from tests.conftest import MakeTopic
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
+from testkit.plugin import MakeTopic
 from tests.support.fleet import settings_for
 from tests.support.streams import publish, stream
 

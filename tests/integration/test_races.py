@@ -20,7 +20,7 @@ from consumer.reference import Event
 from schemas.errors import OutOfPlace
 from schemas.events import Decoded
 from schemas.wire import decode
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
 from tests.support.engine import TOPIC, Engine, attributes, engine, placed
 
 

@@ -13,8 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from consumer.checkpoints import Place
 from schemas.connection import Connection
 from schemas.errors import Refused
-from tests.conftest import MakeTopic
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
+from testkit.plugin import MakeTopic
 from tests.support.events import record
 from tests.support.fleet import Running, settings_for, stands, working
 from tests.support.streams import Ends, deliveries_of, demo_stream, differences, plain_stream, publish, stream

@@ -14,8 +14,8 @@ from consumer import freshness
 from producer.simulation import Delivery
 from runtime.settings import Settings
 from schemas.connection import Connection
-from tests.conftest import MakeTopic
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
+from testkit.plugin import MakeTopic
 from tests.support.events import record
 from tests.support.fleet import settings_for, working
 from tests.support.streams import deliveries_of, send

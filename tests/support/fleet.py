@@ -21,7 +21,7 @@ from consumer.worker import Worker
 from runtime import postgres
 from runtime.settings import Settings, load
 from schemas.connection import Connection
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
 from tests.support.streams import Ends
 
 ROOT = Path(__file__).parents[2]

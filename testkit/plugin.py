@@ -11,14 +11,14 @@ import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
 from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
-from tests.support.databases import (
+from testkit.databases import (
     TEMPLATE_STEPS,
     create_database,
     drop_database,
     fresh_name,
     with_database,
 )
-from tests.support.services import (
+from testkit.services import (
     TANSU,
     NoServiceError,
     Service,
@@ -26,7 +26,7 @@ from tests.support.services import (
     postgres_service,
     tansu_is_not_enough,
 )
-from tests.support.topics import create_topic
+from testkit.topics import create_topic
 
 POSTGRES = pytest.StashKey[Service]()
 KAFKA = pytest.StashKey[Service]()

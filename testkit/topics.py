@@ -7,7 +7,7 @@ from uuid import uuid4
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
-from tests.support.deadline import eventually
+from testkit.deadline import eventually
 
 
 async def create_topic(admin: AIOKafkaAdminClient, partitions: int) -> str:

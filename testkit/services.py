@@ -19,7 +19,7 @@ from runtime.embedded.kafka_jars import kafka_version
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.tansu import TansuBroker
 from schemas.errors import Unavailable
-from tests.support.containers import (
+from testkit.containers import (
     KAFKA_IMAGE,
     POSTGRES_IMAGE,
     kafka_container,
