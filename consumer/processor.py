@@ -97,8 +97,10 @@ class Processor:
         with translated():
             async with self._pool.acquire(timeout=_ACQUIRE) as connection:
                 await self._projection.prepare(connection, items)
+                await self._failpoints.reach("before_tx")
                 async with connection.transaction():
                     await checkpoints.advance(connection, moves)
+                    await self._failpoints.reach("mid_tx")
                     outcome = await self._projection.apply(connection, items, shard, careful=careful)
                     await self._failpoints.reach("before_db_commit")
                 await self._failpoints.reach("after_db_commit")

@@ -73,6 +73,34 @@ class Settings(BaseSettings):
         ge=1,
         le=1800,
     )
+    max_poll_interval: float = _named(
+        "PROJECTOR_MAX_POLL_INTERVAL",
+        300.0,
+        "A worker that polls Kafka less often is put out of its group; one that waits for PostgreSQL goes on polling",
+        ge=1,
+        le=86_400,
+    )
+    group_instance_id: str | None = _named(
+        "PROJECTOR_GROUP_INSTANCE_ID",
+        None,
+        "Static membership under this name, unique in the group: a restart moves no partitions, but a worker that "
+        "is stopped keeps them for a session timeout",
+        max_length=200,
+    )
+    stuck_timeout: float = _named(
+        "PROJECTOR_STUCK_TIMEOUT",
+        120.0,
+        "Records wait, Kafka and PostgreSQL answer, and nothing is applied: after this long the worker ends with 1",
+        gt=0,
+        le=86_400,
+    )
+    parked_limit: float = _named(
+        "PROJECTOR_PARKED_LIMIT",
+        3600.0,
+        "Age from which a parked event is reported: in `status`, metrics and the log",
+        gt=0,
+        le=31_536_000,
+    )
     statement_timeout: float = _named(
         "PROJECTOR_STATEMENT_TIMEOUT", 30.0, "Longest a statement may take in PostgreSQL", gt=0, le=3600
     )
@@ -89,9 +117,12 @@ class Settings(BaseSettings):
     metrics_port: int | None = _named(
         "PROJECTOR_METRICS_PORT",
         None,
-        "Port for Prometheus metrics on 127.0.0.1; off if not set",
+        "Port for /metrics, /health/live and /health/ready; off if not set",
         ge=0,
         le=65535,
+    )
+    metrics_host: str = _named(
+        "PROJECTOR_METRICS_HOST", "127.0.0.1", "Address that the metrics port is served on; 0.0.0.0 in a container"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _named(
         "PROJECTOR_LOG_LEVEL", "info", "What is logged, to stderr"
@@ -103,7 +134,7 @@ class Settings(BaseSettings):
         "PROJECTOR_ALLOW_PLAINTEXT", False, "Allow unencrypted connections to hosts other than this one"
     )
     failpoints: str = _named(
-        "PROJECTOR_FAILPOINTS", "", "For fault tests: `name=action:nth`, comma-separated; never in production"
+        "PROJECTOR_FAILPOINTS", "", "For fault tests: `name=action:when`, comma-separated; never in production"
     )
 
     @classmethod

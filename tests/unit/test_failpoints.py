@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from random import Random
 from typing import Any
 
 import pytest
@@ -54,9 +56,67 @@ async def test_kill9_is_sent_to_this_very_process(monkeypatch: pytest.MonkeyPatc
     assert sent == [(os.getpid(), signal.SIGKILL)]
 
 
+async def test_a_star_means_each_time() -> None:
+    points = Failpoints("here=raise:*")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="failpoint here"):
+            await points.reach("here")
+
+
+async def test_a_chance_strikes_about_as_often_as_it_says() -> None:
+    points, struck = Failpoints("here=raise:1/10", Random(5)), 0
+    for _ in range(1000):
+        try:
+            await points.reach("here")
+        except RuntimeError:
+            struck += 1
+    assert 70 < struck < 130
+
+
+async def test_sleeping_lets_others_run_and_blocking_does_not() -> None:
+    others = 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(count())
+    await Failpoints("here=sleep(0.02)").reach("here")
+    assert others > 1
+    others = 0
+    began = time.monotonic()
+    await Failpoints("here=block(0.02)").reach("here")
+    assert time.monotonic() - began >= 0.02
+    assert others == 0
+    task.cancel()
+
+
+def test_it_says_what_is_armed() -> None:
+    assert Failpoints("b=raise,a=block(1.5):1/3").armed == ["a", "b"]
+    assert Failpoints().armed == []
+
+
 @pytest.mark.parametrize(
-    "text", ["here", "here=", "here=explode", "here=raise:0", "here=raise:-1", "here=raise:x", "here=raise:²", "=raise"]
+    "text",
+    [
+        "here",
+        "here=",
+        "here=explode",
+        "here=raise:0",
+        "here=raise:-1",
+        "here=raise:x",
+        "here=raise:²",
+        "=raise",
+        "here=sleep",
+        "here=sleep()",
+        "here=block(x)",
+        "here=raise:1/0",
+        "here=raise:2/3",
+        "here=raise:**",
+    ],
 )
 def test_what_makes_no_sense_is_refused_with_the_form_it_should_have(text: str) -> None:
-    with pytest.raises(Refused, match="name=action:nth"):
+    with pytest.raises(Refused, match="name=action:when"):
         Failpoints(f"fine=hang:2,{text}")
