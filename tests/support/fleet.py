@@ -115,17 +115,19 @@ class Fleet:
     def __init__(self, connection: Connection, settings: Mapping[str, Any]) -> None:
         self.connection = connection
         self.members: list[Member] = []
-        self._settings = settings
+        self.settings = dict(settings)
+        self.losses = {0, -signal.SIGKILL}  # codes with which a member may end while others work on
+        self._url = str(settings["DATABASE_URL"])  # workers may be given another way to it later
 
     def start(self, *arguments: str, **settings: Any) -> Member:
         """One more member, with settings of its own if need be."""
-        self.members.append(Member(arguments, {**self._settings, **settings}))
+        self.members.append(Member(arguments, {**self.settings, **settings}))
         return self.members[-1]
 
     async def reconnect(self) -> None:
         """After the database was away."""
         self.connection.terminate()
-        self.connection = await asyncpg.connect(self._settings["DATABASE_URL"])
+        self.connection = await asyncpg.connect(self._url)
 
     async def owners(self) -> dict[Place, str]:
         """Who took each partition last."""
@@ -146,7 +148,7 @@ class Fleet:
         """Wait until the checkpoints stand where the logs end, with those members running that should."""
 
         async def there() -> bool:
-            self._expect_running(*(member for member in self.members if member.code not in (0, -signal.SIGKILL)))
+            self._expect_running(*(member for member in self.members if member.code not in self.losses))
             return await stands(self.connection, ends) == ends
 
         await eventually(there, timeout)

@@ -1,0 +1,80 @@
+"""Which faults are played, from which seed, on which services; and the table at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from random import SystemRandom
+
+import pytest
+
+from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
+from runtime.embedded.postgres import EmbeddedPostgres
+from testkit.services import tansu_is_not_enough
+from tests.faults.fault import Fault
+from tests.faults.matrix import FAULTS
+from tests.faults.play import Played
+from tests.faults.stage import Stage
+from tests.faults.table import lines, table
+
+SEED = int(os.environ.get("FAULT_SEED", "0")) or SystemRandom().randrange(1, 1_000_000)
+PLAYED = pytest.StashKey[list[Played]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A run per fault and seed: `FAULTS=full` for all, else the short tier with one seed each."""
+    if "fault" not in metafunc.fixturenames:
+        return
+    full = os.environ.get("FAULTS") == "full"
+    runs = [
+        (fault, SEED + n)
+        for fault in FAULTS
+        if full or fault.tier == "short"
+        for n in range(fault.seeds if full else 1)
+    ]
+    metafunc.parametrize(("fault", "seed"), runs, ids=[f"{fault.id}-{seed - SEED}" for fault, seed in runs])
+
+
+@pytest.fixture
+def played(pytestconfig: pytest.Config) -> list[Played]:
+    """The runs of this session; the table is made of it."""
+    return pytestconfig.stash.setdefault(PLAYED, [])
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, fault: Fault, kafka_bootstrap: str, postgres_url: str) -> Stage:
+    """The session's services, or ones to break where the fault needs them."""
+    kafka: ApacheKafka | None = request.getfixturevalue("own_kafka") if "kafka" in fault.needs else None
+    postgres: EmbeddedPostgres | None = request.getfixturevalue("own_postgres") if "postgres" in fault.needs else None
+    bootstrap = kafka.start() if kafka else kafka_bootstrap  # started already, unless a failed run left it broken
+    return Stage(bootstrap, postgres.start() if postgres else postgres_url, kafka, postgres)
+
+
+@pytest.fixture(scope="session")
+def own_kafka() -> Iterator[ApacheKafka]:
+    """An Apache Kafka for the faults of this session to break."""
+    reason = apache_kafka_available()
+    if reason is not None:
+        (pytest.fail if tansu_is_not_enough(os.environ) else pytest.skip)(f"needs Apache Kafka under the JVM: {reason}")
+    with ApacheKafka() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A durable PostgreSQL for the faults of this session to break."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    played = config.stash.get(PLAYED, [])
+    if not played:
+        return
+    terminalreporter.section(f"faults, from seed {SEED}")
+    for line in table(played):
+        terminalreporter.write_line(line)
+    if file := os.environ.get("FAULTS_JSON"):
+        Path(file).write_text(json.dumps({"seed": SEED, "faults": lines(played)}, indent=1) + "\n", "utf-8")

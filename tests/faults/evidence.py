@@ -1,0 +1,43 @@
+"""What shows from outside that a fault happened: exit codes, and what workers logged."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tests.support.fleet import Member
+
+_LOGGED = {
+    "batch_again": "again",
+    "batch_discarded": "discarded",
+    "session_ended": "sessions ended",
+    "partitions_taken": "taken",
+    "kafka_commit_failed": "commits failed",
+}
+_FENCED = "a checkpoint was moved"  # how a session ends, or a batch, whose partition another worker has
+
+
+def logged(member: Member) -> Iterator[dict[str, Any]]:
+    """What a worker logged, line by line."""
+    for line in member.said().splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            yield json.loads(line)
+
+
+def seen(members: Iterable[Member]) -> Counter[str]:
+    """How often what happened to these workers."""
+    found: Counter[str] = Counter()
+    for member in members:
+        found["killed"] += member.code == -signal.SIGKILL
+        for line in logged(member):
+            found[_LOGGED.get(line.get("event", ""), "")] += 1
+            found["fenced"] += _is_fencing(line)
+    del found[""]
+    return found
+
+
+def _is_fencing(line: dict[str, Any]) -> bool:
+    return line.get("event") == "batch_discarded" or str(line.get("reason", "")).startswith(_FENCED)

@@ -1,0 +1,112 @@
+"""A shop at work while something breaks: an endless seeded stream, sent at a pace, and what was sent so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from consumer.checkpoints import Place
+from producer.simulation import Delivery, SimulationPlan, simulate
+from tests.support.streams import Ends, Stream
+
+_TICK = 0.02  # seconds between two bunches
+
+
+class Sent(NamedTuple):
+    """A delivery, and where the broker put it."""
+
+    offset: int
+    place: Place
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Log:
+    """All that was sent, as it stands in Kafka."""
+
+    sent: list[Sent]
+
+    @property
+    def ends(self) -> Ends:
+        """Where each partition's log ends."""
+        ends: Ends = {}
+        for one in self.sent:
+            ends[one.place] = max(ends.get(one.place, 0), one.offset + 1)
+        return ends
+
+    @property
+    def stream(self) -> Stream:
+        """The deliveries, in Kafka's order within each partition, with what was meant."""
+        return Stream([one.delivery for one in sorted(self.sent, key=lambda one: one[:2])])
+
+
+def shop(seed: int, topic: str, **plan: Any) -> Iterator[Delivery]:
+    """A shop in which all goes wrong: of the events a tenth comes twice and a twentieth late; one record in a hundred
+    is broken, one order in fifty is erased."""
+    asked: dict[str, Any] = {"duplicates": 0.1, "shuffle": 0.05, "poison": 0.01, "tombstones": 2_000, "window": 40}
+    return simulate(SimulationPlan(orders=100_000, seed=seed, topic=topic, **{**asked, **plan}))
+
+
+class Load:
+    """Sends a stream at a pace until told to stop. `least`: so many events in all, at least."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+        self.sent: list[Sent] = []
+        self._producer = producer
+        self._topic = topic
+        self._stop = asyncio.Event()
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def log(self) -> Log:
+        """What the broker has acknowledged."""
+        return Log(self.sent)
+
+    def start(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
+        """Begin to send, so many a second."""
+        self._running = asyncio.ensure_future(self._run(deliveries, rate, least))
+
+    async def finish(self) -> None:
+        """Stop, once enough is sent; returns when the broker has it all."""
+        self._stop.set()
+        if self._running is not None:
+            await self._running
+        while self._pending:
+            await asyncio.gather(*self._pending)
+
+    async def cancel(self) -> None:
+        """Stop at once, whatever became of it."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def send(self, deliveries: Iterable[Delivery], partition: int | None = None) -> None:
+        """Send these now, beside what goes on."""
+        for delivery in deliveries:
+            future = await self._producer.send(
+                self._topic, value=delivery.value, key=delivery.key, headers=delivery.headers, partition=partition
+            )
+            self._pending.add(future)
+            future.add_done_callback(lambda done, delivery=delivery: self._acknowledged(done, delivery))
+
+    async def _run(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
+        loop = asyncio.get_running_loop()
+        began, handed_over = loop.time(), 0
+        while not self._stop.is_set():
+            due = int((loop.time() - began) * rate) - handed_over
+            await self.send(islice(deliveries, due))
+            handed_over += due
+            await asyncio.sleep(_TICK)
+        await self.send(islice(deliveries, max(least - handed_over, 0)))
+
+    def _acknowledged(self, done: asyncio.Future[Any], delivery: Delivery) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._pending.discard(done)  # a failed one stays, for `finish` to raise what it failed with
+            answer = done.result()
+            self.sent.append(Sent(answer.offset, Place(answer.topic, answer.partition), delivery))
