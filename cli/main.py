@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cli import dead_letters, demo, fleet, services, simulate, status
-from schemas.errors import ProjectorError, TryAgain
+from schemas.errors import ProjectorError, Stuck, TryAgain
 
 app = typer.Typer(
     name="projector",
@@ -35,6 +35,8 @@ def main() -> None:
         app()
     except TryAgain as error:
         _end(error, UNREACHABLE)
+    except Stuck as error:
+        _end(error, FOUND_WRONG)
     except ProjectorError as error:
         _end(error, BAD_USAGE)
 

@@ -17,8 +17,10 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer import checkpoints
 from consumer.checkpoints import Move, Place
+from consumer.observation import Observation
 from consumer.processor import Holds
 from runtime import postgres
+from runtime.failpoints import Failpoints
 from runtime.kafka import translated
 from schemas.connection import Pool
 from schemas.errors import OutOfPlace, Refused
@@ -29,7 +31,16 @@ _log = structlog.get_logger("projector.membership")
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
     """The partitions of one consumer session. `failed` holds what went wrong in a rebalance, if anything did."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, owner: str, drain: float = 5.0) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        pool: Pool,
+        owner: str,
+        observation: Observation | None = None,
+        failpoints: Failpoints | None = None,
+        *,
+        drain: float = 5.0,
+    ) -> None:
         """`drain` is how many seconds a rebalance waits for the batches in hand."""
         self.epoch = 0
         self.holds: Holds = {}
@@ -37,17 +48,26 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._consumer = consumer
         self._pool = pool
         self._owner = owner
+        self._observation = observation or Observation()
+        self._failpoints = failpoints or Failpoints()
         self._drain = drain
+        self._polls = 0
         self._open = asyncio.Event()
         self._working = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._gaps: dict[TopicPartition, int] = {}
 
+    @property
+    def assigned(self) -> bool:
+        """Whether an assignment stands, be it of no partitions, and no rebalance is under way."""
+        return self._open.is_set() and self.failed is None
+
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Close the gate, and give the batches in hand time to commit: what doesn't make it, the next owner's epoch
         keeps out, and it does it again."""
         self._open.clear()
+        await self._failpoints.reach("on_revoked")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), self._drain)
         self.epoch += 1
@@ -68,12 +88,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Take the partitions in PostgreSQL, go to where their checkpoints stand, open the gate."""
         try:
+            await self._failpoints.reach("on_assigned")
             await self._take(list(assigned))
         except Exception as error:  # the boundary to aiokafka, which would log it and go on
             self.failed = error
         finally:
             self.epoch += 1
             self._open.set()
+            self._observation.rebalance(len(self.holds))
 
     async def _take(self, assigned: list[TopicPartition]) -> None:
         self._gaps.clear()
@@ -114,6 +136,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         # The first lane polls without partitions too: a member that doesn't is put out of the group for good.
         fetched = await self._poll(mine, most, wait)
         if epoch != self.epoch:
+            self._observation.discarded()
             self._go_back(fetched)
             return epoch, []
         records: list[ConsumerRecord] = []
@@ -130,6 +153,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         watchdog off for ever."""
         with translated():
             fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
+            self._polls += 1
             try:
                 fetched = await self._consumer.getmany(*mine, timeout_ms=int(wait * 1000), max_records=most)
             except NoOffsetForPartitionError:
@@ -140,6 +164,25 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     "the topic was made anew. Nothing was skipped; see docs/operations.md"
                 ) from None
             return fetched
+
+    async def keep_polling(self, stop: asyncio.Event, interval: float) -> None:
+        """Poll when no lane has for `interval` seconds. Kafka's client puts a member that doesn't out of its group,
+        though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two."""
+        while not stop.is_set():
+            polls = self._polls
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), interval)
+            if polls == self._polls and self.assigned and not stop.is_set():
+                await self._poll_paused()
+
+    async def _poll_paused(self) -> None:
+        """A poll that gives nothing: its partitions are paused meanwhile. A rebalance ends every pause."""
+        held = [TopicPartition(*place) for place in self.holds]
+        self._consumer.pause(*held)
+        try:
+            self._go_back(await self._poll([], 1, 0))
+        finally:
+            self._consumer.resume(*self._consumer.assignment().intersection(held))
 
     def moved(self, epoch: int, holds: Holds) -> None:
         """The checkpoints have moved on, as far as this epoch still lasts."""
@@ -171,6 +214,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 async with self._pool.acquire(timeout=10) as connection:
                     await checkpoints.advance(connection, moves)
         except OutOfPlace:
+            self._observation.fenced()
             if epoch == self.epoch:
                 raise
         self.moved(epoch, {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves})

@@ -18,11 +18,13 @@ from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from consumer.checkpoints import Place
+from consumer.health import Health
 from consumer.membership import Membership, place_of
 from consumer.observation import Observation
 from consumer.processor import Holds, Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS, ReadModel
+from consumer.watchdog import Watchdog
 from runtime.failpoints import Failpoints
 from runtime.kafka import group_member, stopped, translated
 from runtime.service import together
@@ -35,6 +37,8 @@ _log = structlog.get_logger("projector.worker")
 
 _POLL = 0.5  # seconds that a lane waits for records before it looks whether to stop
 _COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
+_JOIN = 60.0  # seconds to connect and subscribe; a broker that takes connections and says nothing costs aiokafka 40
+_POLLS = 4  # in the time after which Kafka's client thinks that a member doesn't poll
 _COMMIT = 1.0  # seconds that one may take: aiokafka's never ends while the broker is away
 
 
@@ -48,15 +52,23 @@ class Worker:
         owner: str,
         observation: Observation,
         models: Sequence[ReadModel] = READ_MODELS,
+        health: Health | None = None,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._owner = owner
         self._observation = observation
-        self._processor = Processor(pool, Projection(models), Failpoints(settings.failpoints), self._retrying)
+        self._failpoints = Failpoints(settings.failpoints)
+        self._watchdog = Watchdog(settings, pool, observation, health or Health())
+        self._processor = Processor(pool, Projection(models), self._failpoints, self._retrying)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Session after session: each begins at the checkpoints. Raises Refused if a person has to act."""
+        """Session after session: each begins at the checkpoints.
+
+        Raises Refused if a person has to act, Stuck if a new process is needed.
+        """
+        if self._failpoints.armed:
+            _log.warning("failpoints_armed", points=self._failpoints.armed, owner=self._owner)
         sessions = AsyncRetrying(
             retry=retry_if_exception_type((Unavailable, OutOfPlace)),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -78,21 +90,30 @@ class Worker:
 
     async def _session(self, stop: asyncio.Event) -> None:
         consumer = group_member(self._settings)
-        membership = Membership(consumer, self._pool, self._owner)
-        lanes = self._settings.lanes
+        membership = Membership(consumer, self._pool, self._owner, self._observation, self._failpoints)
+        settings = self._settings
         try:
             # Not to be waited for once told to stop: a broker that takes connections and says nothing costs 40 s.
             await together(stop, 0, self._join(consumer, membership))
-            loops = [self._lane(stop, membership, lane) for lane in range(lanes)]
-            await together(stop, self._settings.stop_timeout, *loops, self._courtesy(consumer, membership, stop))
+            loops = [self._lane(stop, membership, lane) for lane in range(settings.lanes)]
+            await together(
+                stop,
+                settings.stop_timeout,
+                *loops,
+                self._courtesy(consumer, membership, stop),
+                membership.keep_polling(stop, settings.max_poll_interval / _POLLS),
+                self._watchdog.watch(consumer, membership, stop),
+            )
             await self._tell(consumer, membership, {})
         finally:
+            self._watchdog.ended("no consumer session")
             await stopped(consumer)
 
     async def _join(self, consumer: AIOKafkaConsumer, membership: Membership) -> None:
         """Raises Unavailable unless all topics exist: aiokafka would wait in silence for one that doesn't."""
         with translated():
-            await consumer.start()
+            async with asyncio.timeout(_JOIN):
+                await consumer.start()
             missing = set(self._settings.topics) - await consumer.topics()
             if missing:
                 raise Unavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}")
@@ -101,6 +122,7 @@ class Worker:
     async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
         while not stop.is_set():
             epoch, records = await membership.fetch(lane, self._settings.lanes, self._settings.batch_size, _POLL)
+            await self._failpoints.reach("after_fetch")
             if not records or epoch != membership.epoch:
                 continue
             began = time.perf_counter()
@@ -110,6 +132,7 @@ class Worker:
                 with membership.working():
                     outcome, holds = await self._processor.process(items, holds)
             except OutOfPlace:
+                self._observation.fenced()
                 if epoch == membership.epoch:
                     raise
                 _log.info("batch_discarded", records=len(records), owner=self._owner)  # its next owner does it
@@ -131,6 +154,7 @@ class Worker:
         }
         if news:
             offsets = {TopicPartition(*place): offset for place, offset in news.items()}
+            await self._failpoints.reach("before_kafka_commit")
             try:
                 await asyncio.wait_for(consumer.commit(offsets), _COMMIT)
                 told.update(news)

@@ -22,7 +22,6 @@ from schemas.errors import Unavailable
 
 _STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
-_POLL_INTERVAL_MS = 300_000
 _HEARTBEAT_MS = 1_000
 _METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
 
@@ -42,6 +41,7 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         **settings.kafka_connection(),
         group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
         client_id="projector-worker",
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -53,7 +53,7 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
         heartbeat_interval_ms=max(min(session_ms // 4, _HEARTBEAT_MS), 100),
         # A rebalance waits for the batch in hand: as long as a statement may take, and then some.
         rebalance_timeout_ms=int(settings.statement_timeout * 1000) + session_ms,
-        max_poll_interval_ms=_POLL_INTERVAL_MS,
+        max_poll_interval_ms=int(settings.max_poll_interval * 1000),
         metadata_max_age_ms=_METADATA_AGE_MS,
         fetch_max_wait_ms=250,
     )

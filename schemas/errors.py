@@ -8,6 +8,7 @@ ProjectorError
 │   └── Unavailable        a dependency is away or refuses for now
 ├── Unstorable             PostgreSQL refuses a value: isolate the record that holds it
 ├── OutOfPlace             stop this consumer and begin again at the checkpoints
+├── Stuck                  end this process: its supervisor starts another
 └── Refused                stop the program: a person has to change something
 """
 
@@ -56,6 +57,10 @@ class Unstorable(ProjectorError):
 
 class OutOfPlace(ProjectorError):
     """What was fetched does not follow on from the checkpoint, or the partition has another owner by now."""
+
+
+class Stuck(ProjectorError):
+    """Nothing is applied though everything answers. Nobody knows why; a new process has got over it so far."""
 
 
 class Refused(ProjectorError):

@@ -1,0 +1,54 @@
+"""HTTP beside a process's other work, in the same event loop: so an answer also says that the loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+from schemas.errors import Refused
+
+_GOODBYE = 1  # seconds for requests under way when the server is told to end
+_CROWD = 50  # connections at once; it is asked by an orchestrator and a scraper, seldom
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the process's main work (runtime.service)."""
+        yield
+
+
+@asynccontextmanager
+async def serving(app: Any, host: str, port: int) -> AsyncIterator[int]:
+    """Serve an ASGI app while the block runs; yields the port (0: a free one). Raises Refused if it is taken."""
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_CROWD,
+        timeout_graceful_shutdown=_GOODBYE,
+    )
+    server = _Server(config)
+    running = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise Refused(f"PROJECTOR_METRICS_PORT: can't listen on {host}:{port} ({error.strerror or error})") from None
