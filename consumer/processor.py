@@ -8,26 +8,24 @@ record that holds it, which goes to dead letters. Nothing transient ever becomes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from functools import partial
 
 from consumer import checkpoints
+from consumer.attempts import OnRetry, until_done
 from consumer.checkpoints import Hold, Move, Place
 from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
 from runtime.postgres import translated
 from schemas.connection import Pool
-from schemas.errors import LostRace, TryAgain, Unstorable
+from schemas.errors import Unstorable
 from schemas.events import Decoded, Event, Unreadable
 
 Holds = dict[Place, Hold]
-OnRetry = Callable[[BaseException, int], None]
 
-_RACES = 5  # tries that follow each other at once
 _ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
 
 
@@ -67,29 +65,14 @@ class Processor:
 
     async def _isolated(self, items: Sequence[Decoded], holds: Holds, error: Unstorable) -> tuple[Outcome, Holds]:
         if len(items) == 1:
-            return await self._with_retries([_refused(items[0], error)], holds)
+            return await self._with_retries([refused(items[0], error)], holds)
         half = len(items) // 2
         first, holds = await self._process(items[:half], holds)
         second, holds = await self._process(items[half:], holds)
         return first + second, holds
 
     async def _with_retries(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
-        # Full jitter: workers that were thrown back together don't come again together.
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TryAgain),
-            wait=_wait,
-            before_sleep=lambda state: self._on_retry(_failure(state), state.attempt_number),
-            reraise=True,
-        )
-        careful = False
-        async for attempt in retrying:
-            with attempt:
-                try:
-                    return await self._once(items, holds, careful=careful)
-                except LostRace:
-                    careful = True
-                    raise
-        raise AssertionError("tenacity ends by returning or raising")
+        return await until_done(partial(self._once, items, holds), self._on_retry)
 
     async def _once(self, items: Sequence[Decoded], holds: Holds, *, careful: bool) -> tuple[Outcome, Holds]:
         moves = _moves(items, holds)
@@ -147,26 +130,7 @@ def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:
     return [Move(place, holds[place], offset, newest) for place, (offset, newest) in sorted(last.items())]
 
 
-def _refused(item: Decoded, error: Unstorable) -> Unreadable:
+def refused(item: Decoded, error: Unstorable) -> Unreadable:
+    """A record whose value decoding took and PostgreSQL doesn't."""
     event_id = item.id if isinstance(item, Event) else None
     return Unreadable(f"PostgreSQL can't hold it (SQLSTATE {error.sqlstate})", item.order_id, event_id, item.record)
-
-
-def _wait(state: RetryCallState) -> float:
-    """A lost race is run again at once; a dependency that is away gets up to 10 s, at random.
-
-    A race that is lost again and again, though the orders are locked by then, is none: give it time, and the log.
-    """
-    if isinstance(_failure(state), LostRace) and state.attempt_number < _RACES:
-        return 0.0
-    return _away(state)
-
-
-_away = wait_random_exponential(multiplier=0.1, max=10)
-
-
-def _failure(state: RetryCallState) -> BaseException:
-    assert state.outcome is not None
-    error = state.outcome.exception()
-    assert error is not None
-    return error
