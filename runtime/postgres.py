@@ -2,8 +2,8 @@
 
 connection lost, timed out, refused       → Unavailable   (the outcome of a COMMIT may be unknown: run again)
 SQLSTATE 40 (serialisation, deadlock)     → LostRace
-SQLSTATE 08 53 55 57, some of 25, a stale
-plan                                      → Unavailable
+SQLSTATE 08 53 55 57 58, some of 25, a
+stale plan                                → Unavailable
 SQLSTATE 22 23 54                         → Unstorable    (never with the value: it may be personal)
 anything else                             → Refused       (a missing table, a missing right)
 """
@@ -22,7 +22,7 @@ from runtime.settings import Settings
 from schemas.connection import Connection, Pool
 from schemas.errors import LostRace, Refused, Unavailable, Unstorable
 
-_TRANSIENT = ("08", "53", "55", "57")
+_TRANSIENT = ("08", "53", "55", "57", "58")
 # A server that is read-only for now, or has ended a transaction that took too long; a plan that has become stale.
 _ALSO_TRANSIENT = ("25006", "25P03", "25P04", "0A000")
 _VALUE = ("22", "23", "54")
@@ -65,11 +65,12 @@ class _Stateless(asyncpg.Connection):
 async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
     """At most `size` connections, each with time limits on statements, locks and idling inside a transaction."""
     timeout = settings.statement_timeout
-    whole = {"idle_in_transaction_session_timeout": str(int(timeout * 2000))}
+    # A member that is silent for a session timeout has lost its partitions: its locks would only be in the way.
+    whole = {"idle_in_transaction_session_timeout": str(int(settings.session_timeout * 1000))}
     probe = await connect(settings, name)
     if probe.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         # A client that stops between the messages of one statement isn't idle to PostgreSQL: only this ends its locks.
-        whole["transaction_timeout"] = whole["idle_in_transaction_session_timeout"]
+        whole["transaction_timeout"] = str(int((timeout + settings.session_timeout) * 1000))
     await probe.close()
     with translated():
         made = await asyncpg.create_pool(
@@ -85,6 +86,8 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(timeout * 1000)),
                 **whole,
+                # A statement of a client that was killed ends within this time, and its locks with it.
+                "client_connection_check_interval": "1000",
                 # Plans of array-driven statements are as good generic as custom, and planning costs each time.
                 "plan_cache_mode": "force_generic_plan",
                 # Everything a pool's user reads, it reads by key. Of a table that was never analysed the planner

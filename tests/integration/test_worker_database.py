@@ -49,12 +49,12 @@ def test_what_the_driver_raises_is_told_apart(error: Exception, meant: type[Proj
 
 
 async def test_a_session_has_its_limits(database_url: str) -> None:
-    settings = settings_for("localhost:1", database_url, "any", statement_timeout=7)
+    settings = settings_for("localhost:1", database_url, "any", statement_timeout=7, session_timeout=4)
     async with postgres.pool(settings, "test-limits", 1) as pool:
         assert await pool.fetchval("SHOW statement_timeout") == "7s"
         assert await pool.fetchval("SHOW lock_timeout") == "7s"
-        assert await pool.fetchval("SHOW idle_in_transaction_session_timeout") == "14s"
+        assert await pool.fetchval("SHOW idle_in_transaction_session_timeout") == "4s"
         version = await pool.fetchval("SELECT current_setting('server_version_num')::int / 10000")
         if version >= 17:
-            assert await pool.fetchval("SHOW transaction_timeout") == "14s"
+            assert await pool.fetchval("SHOW transaction_timeout") == "11s"
         assert await pool.fetchval("SHOW application_name") == "test-limits"
