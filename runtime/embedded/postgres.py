@@ -185,6 +185,6 @@ def _living_in(directory: Path) -> list[int]:
 
 def _says_ready(lock: Path, pid: int) -> bool:
     """The 8 lines of postmaster.pid: pid first, state last. The state is written when connections
-    are let in."""
+    are let in; a hot standby has a word of its own for it."""
     lines = lock.read_text().splitlines() if lock.exists() else []
-    return len(lines) == 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+    return len(lines) == 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
