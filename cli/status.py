@@ -60,5 +60,7 @@ def _show(found: freshness.Status) -> None:
     console.print(f"lag {found.lag} records, staleness {found.staleness:.1f} s")
     since = f", the oldest since {found.parked_oldest_at.isoformat()}" if found.parked_oldest_at else ""
     console.print(f"parked {found.parked} events of {found.parked_orders} orders{since}")
+    if found.parked_older:
+        console.print(f"{found.parked_older} of them wait for longer than {found.parked_limit:g} s")
     letters = ", ".join(f"{count} {reason}" for reason, count in found.dead_letters.items()) or "none"
     console.print(f"dead letters: {letters}")

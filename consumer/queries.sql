@@ -274,9 +274,39 @@ WHERE topic = ANY($1::text[])
 ORDER BY topic, partition;
 
 -- name: status_pending
--- How much waits, and since when.
-SELECT count(*) AS events, count(DISTINCT order_id) AS orders, min(parked_at) AS oldest
+-- How much waits, since when, and how much of it for longer than this many seconds: for a person who asks once.
+SELECT count(*) AS events,
+       count(DISTINCT order_id) AS orders,
+       count(*) FILTER (WHERE parked_at < now() - make_interval(secs => $1)) AS older,
+       min(parked_at) AS oldest_at
 FROM projector.parked_events;
+
+-- name: parked_age
+-- The same for whoever asks every few seconds: nothing is counted further than $2. From there on the events are the
+-- server's own estimate, the orders and the older ones "at least".
+SELECT CASE WHEN first.events < $2 THEN first.events
+            ELSE greatest(first.events, pg_stat_get_live_tuples('projector.parked_events'::regclass)) END AS events,
+       theirs.orders,
+       late.older,
+       (SELECT min(parked_at) FROM projector.parked_events) AS oldest_at
+FROM (
+    SELECT count(*) AS events
+    FROM (SELECT 1 FROM projector.parked_events ORDER BY parked_at LIMIT $2) AS p
+) AS first
+CROSS JOIN (
+    SELECT count(DISTINCT order_id) AS orders
+    FROM (SELECT order_id FROM projector.parked_events ORDER BY order_id LIMIT $2) AS p
+) AS theirs
+CROSS JOIN (
+    SELECT count(*) AS older
+    FROM (
+        SELECT 1
+        FROM projector.parked_events
+        WHERE parked_at < now() - make_interval(secs => $1)
+        ORDER BY parked_at
+        LIMIT $2
+    ) AS p
+) AS late;
 
 -- name: status_letters
 -- Open letters by reason.
