@@ -35,7 +35,7 @@ class Played:
 
     @property
     def again(self) -> int:
-        names = ("again", "discarded", "sessions ended", "killed")
+        names = ("again", "discarded batches", "sessions ended", "killed")
         return sum(self.evidence[name] for name in names)
 
 
@@ -54,7 +54,7 @@ async def _begin(fault: Fault, on: Scene) -> None:
     on.expected = fault.workers
     await on.replace()
     if fault.workers:
-        await on.settled()
+        await on.shared()
     on.evidence["taken"] -= seen(on.fleet.members)["taken"]  # those are no fault's
     if fault.rate:
         on.load.start(shop(seed=on.seed, topic=on.topic, **fault.plan), fault.rate, fault.least)
@@ -68,10 +68,11 @@ async def _judged(fault: Fault, on: Scene) -> Played:
     log = on.load.log
     await on.fleet.caught_up(log.ends, _PATIENCE)
     recovery = time.monotonic() - on.healed_at
+    await on.gauges.look()
     wrong = await _at_rest(on)
-    settled = log.stream.settled()
+    settled = on.settle(log)
     on.evidence["redelivered"] += settled.duplicates
-    on.evidence += seen(on.fleet.members)
+    on.evidence += seen(on.fleet.members) + on.gauges.counts()
     wrong += [f"nothing shows: {name}" for name in fault.shown_by if on.evidence[name] < 1]
     if recovery > fault.limit:
         wrong.append(f"lag 0 took {recovery:.1f} s from healing, {fault.limit:g} s are allowed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -13,16 +13,24 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from consumer.reference import Settled
 from producer.simulation import Delivery
 from runtime.embedded.ports import free_port
 from schemas.connection import Connection
 from testkit.deadline import eventually
-from tests.faults.load import Load
+from tests.faults.gauges import Gauges
+from tests.faults.load import Load, Log
 from tests.faults.stage import Stage
 from tests.support.fleet import Fleet, Member, fleet, stands
 from tests.support.streams import LARGEST, Stream
 
 SESSION = 6.0  # seconds: the fleet's session time-out
+_STANDING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'projector-worker'
+      AND (state = 'idle in transaction' OR wait_event_type = 'Lock')
+      AND clock_timestamp() - state_change > make_interval(secs => $1)
+"""
 _LONG = 60.0  # seconds to wait for what should take two
 
 
@@ -39,11 +47,16 @@ class Scene:
     topic: str
     fleet: Fleet
     load: Load
+    gauges: Gauges
     random: Random
+    partitions: int
     expected: int = 0
     evidence: Counter[str] = field(default_factory=Counter)
     tools: dict[str, Any] = field(default_factory=dict)  # what a fault's `around` leaves for it
     healed_at: float | None = None
+    settle: Callable[[Log], Settled] = field(
+        default=lambda log: log.stream.settled()
+    )  # what should be there at the end
 
     @property
     def connection(self) -> Connection:
@@ -59,9 +72,10 @@ class Scene:
         """One more worker, with settings of its own if need be."""
         return self.fleet.start(*arguments, **{"PROJECTOR_METRICS_PORT": free_port(), **settings})
 
-    async def settled(self, *members: Member) -> None:
+    async def shared(self, *members: Member) -> None:
         """Wait until these workers (all that run, if none are named) share the partitions among them."""
-        await self.fleet.shared_by(*(members or self.running), timeout=_LONG)
+        among = members or self.running
+        await self.fleet.shared_by(*among, owners=min(len(among), self.partitions), timeout=_LONG)
 
     def healed(self) -> None:
         """The fault is over: from now on the clock runs."""
@@ -89,6 +103,14 @@ class Scene:
         for _ in range(self.expected - len(self.running)):
             self.start()
 
+    async def in_transaction(self, seconds: float = 0.3) -> None:
+        """Wait until a worker has stood still inside a transaction for so long."""
+
+        async def found() -> bool:
+            return bool(await self.connection.fetchval(_STANDING, seconds))
+
+        await eventually(found, _LONG, 0.02)
+
 
 @asynccontextmanager
 async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> AsyncIterator[Scene]:
@@ -106,8 +128,10 @@ async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> As
             max_request_size=LARGEST,
         ) as producer,
     ):
-        load = Load(producer, topic)
+        load, gauges = Load(producer, topic), Gauges(lambda: workers.members)
+        looking = asyncio.ensure_future(gauges.run())
         try:
-            yield Scene(seed, stage, topic, workers, load, Random(seed))
+            yield Scene(seed, stage, topic, workers, load, gauges, Random(seed), partitions)
         finally:
-            await asyncio.shield(load.cancel())
+            looking.cancel()
+            await asyncio.gather(looking, load.cancel(), return_exceptions=True)

@@ -79,6 +79,7 @@ class Member:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        self.settings = settings
 
     @property
     def code(self) -> int | None:
@@ -134,13 +135,14 @@ class Fleet:
         rows = await self.connection.fetch("SELECT topic, partition, owner FROM projector.checkpoints")
         return {Place(row["topic"], row["partition"]): row["owner"] for row in rows}
 
-    async def shared_by(self, *members: Member, timeout: float = 30) -> None:
-        """Wait until each of these owns partitions, and nobody else does."""
+    async def shared_by(self, *members: Member, owners: int | None = None, timeout: float = 30) -> None:
+        """Wait until each of these owns partitions (or so many of them do), and nobody else does."""
+        expected = {str(member.pid) for member in members}
 
         async def shared() -> bool:
             self._expect_running(*members)
-            owners = {owner.rpartition("-")[2] for owner in (await self.owners()).values()}
-            return owners == {str(member.pid) for member in members}
+            found = {owner.rpartition("-")[2] for owner in (await self.owners()).values()}
+            return found <= expected and len(found) == (owners or len(members))
 
         await eventually(shared, timeout)
 

@@ -1,0 +1,87 @@
+"""What workers say of themselves while they run, and what the machine says of them: metrics, memory, descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from runtime.embedded.ports import LOOPBACK
+from tests.support.fleet import Member
+
+Metrics = dict[str, float]  # a metric's values, added up over its labels
+
+_SAMPLE = re.compile(r"^(projector_[a-z_]+)(?:\{[^}]*\})? ([-0-9.e+]+)$", re.MULTILINE)
+_ANSWER = 1.0  # seconds that a worker may take to answer; a frozen one doesn't
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a worker holds at one moment."""
+
+    at: float  # the event loop's time
+    pid: int
+    memory: int  # bytes resident
+    descriptors: int
+
+
+@dataclass
+class Gauges:
+    """Looks at all members that run, again and again. A worker's last metrics stay when it is gone."""
+
+    members: Callable[[], Iterable[Member]]
+    every: float = 0.5
+    last: dict[int, Metrics] = field(default_factory=dict)
+    sizes: list[Size] = field(default_factory=list)
+
+    def total(self, name: str) -> float:
+        """A metric over all workers that there were."""
+        return sum(metrics.get(name, 0) for metrics in self.last.values())
+
+    def counts(self) -> Counter[str]:
+        """What workers counted of what the fault suite looks for."""
+        names = {"fenced": "projector_fenced_total", "discarded fetches": "projector_discarded_fetches_total"}
+        return Counter({name: int(self.total(metric)) for name, metric in names.items()})
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(self.every)
+
+    async def look(self) -> None:
+        """Once."""
+        now = asyncio.get_running_loop().time()
+        running = [member for member in self.members() if member.code is None]
+        for member in running:
+            with suppress(psutil.Error):
+                process = psutil.Process(member.pid)
+                self.sizes.append(Size(now, member.pid, process.memory_info().rss, process.num_fds()))
+        await asyncio.gather(*(self._ask(member) for member in running if "PROJECTOR_METRICS_PORT" in member.settings))
+
+    async def _ask(self, member: Member) -> None:
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(_ANSWER):
+                if found := parsed(await _page(int(member.settings["PROJECTOR_METRICS_PORT"]))):
+                    self.last[member.pid] = found
+
+
+def parsed(text: str) -> Metrics:
+    """Prometheus's text form."""
+    found: Metrics = {}
+    for name, value in _SAMPLE.findall(text):
+        found[name] = found.get(name, 0) + float(value)
+    return found
+
+
+async def _page(port: int) -> str:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return (await reader.read()).decode()
+    finally:
+        writer.close()
