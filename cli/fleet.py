@@ -17,7 +17,7 @@ from consumer.health import Health, pages
 from consumer.install import check
 from consumer.observation import Observation
 from consumer.worker import Worker
-from runtime import logs, postgres, service
+from runtime import kafka_access, logs, postgres, service
 from runtime.http import serving
 from runtime.pulse import pulse
 from runtime.settings import Settings, load
@@ -64,6 +64,8 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
         with postgres.translated():
             async with pool.acquire() as connection:
                 await check(connection)
+        # Only at the start: what is to be put right while it runs finds the fleet still trying.
+        await service.together(stop, 0, kafka_access.check(settings, settings.topics, settings.group_id))
         _log.info("worker_started", owner=owner, topics=settings.topics, lanes=settings.lanes)
         await Worker(settings, pool, owner, observation, health=health).run(stop)
     _log.info("worker_stopped", owner=owner, **observation.counts)

@@ -15,23 +15,36 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
+from runtime import kafka_access
 from runtime.settings import Settings
-from schemas.errors import Unavailable
+from schemas.errors import Refused, Unavailable
 
 _STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _HEARTBEAT_MS = 1_000
 _METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
+_FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Kafka's errors inside the block leave it as Unavailable."""
+    """Kafka's errors inside the block leave it as Unavailable; a missing right as Refused."""
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as error:
+        cause = error.__cause__ or error  # aiokafka's group coordinator wraps what it failed with
+        if isinstance(cause, _FORBIDDEN):
+            raise Refused(f"Kafka: {cause}: the user lacks a right; docs/security.md has those it needs") from None
         raise Unavailable(f"Kafka: {type(error).__name__}") from error
 
 
@@ -61,7 +74,11 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
 
 @asynccontextmanager
 async def observer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer outside every group, for looking: it commits nothing and is assigned by hand."""
+    """A started consumer outside every group, for looking: it commits nothing and is assigned by hand.
+
+    Raises Refused if a person has to change something before Kafka lets us in.
+    """
+    await kafka_access.check(settings, settings.topics)
     consumer = AIOKafkaConsumer(
         **settings.kafka_connection(),
         client_id="projector-observer",
@@ -80,7 +97,8 @@ async def observer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 @asynccontextmanager
 async def producer(settings: Settings, *, idempotent: bool = True) -> AsyncIterator[AIOKafkaProducer]:
-    """A started producer. `idempotent=False` only for a broker that can't (the embedded one)."""
+    """A started producer. `idempotent=False` only for a broker that can't (the embedded one). Raises Refused."""
+    await kafka_access.check(settings)
     made = AIOKafkaProducer(
         **settings.kafka_connection(),
         client_id="projector-producer",
@@ -113,6 +131,7 @@ async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 async def ensure_topics(settings: Settings, topics: Iterable[str], partitions: int, replication: int = 1) -> list[str]:
     """Create the topics that don't exist; those created."""
     made = []
+    await kafka_access.check(settings)
     admin = AIOKafkaAdminClient(**settings.kafka_connection(), client_id="projector-admin")
     with translated():
         await admin.start()

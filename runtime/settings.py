@@ -10,7 +10,6 @@ import difflib
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from runtime import tls
 from schemas.errors import Refused
 
 _LOOPBACK = {"localhost", ""}
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
             "security_protocol": self.kafka_security_protocol,
         }
         if self.kafka_security_protocol.endswith("SSL"):
-            found["ssl_context"] = ssl.create_default_context(cafile=self.kafka_ssl_cafile)
+            found["ssl_context"] = tls.trusting(self.kafka_ssl_cafile, "KAFKA_SSL_CAFILE")
         if self.kafka_security_protocol.startswith("SASL"):
             assert self.kafka_sasl_password is not None
             found["sasl_mechanism"] = self.kafka_sasl_mechanism
