@@ -41,8 +41,10 @@ def configure(level: str, style: Literal["auto", "json", "console"]) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # aiokafka reports each step of a rebalance, and a leaving broker many times over.
-    logging.getLogger("aiokafka").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # aiokafka reports each step of a rebalance, and a leaving broker many times over; uvicorn each start and stop,
+    # as an error would be.
+    for library in ("aiokafka", "uvicorn"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
 
 
 def _json(value: object, **_: object) -> str:
