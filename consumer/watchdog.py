@@ -19,6 +19,7 @@ from consumer.checkpoints import Place
 from consumer.health import Health
 from consumer.membership import Membership
 from consumer.observation import Observation
+from consumer.parked_alarm import ParkedAlarm
 from consumer.progress import Progress, Stand
 from runtime import postgres
 from runtime.kafka import translated
@@ -42,6 +43,7 @@ class Watchdog:
         self._observation = observation
         self._health = health
         self._limit = settings.stuck_timeout
+        self._parked = ParkedAlarm(observation, settings.parked_limit)
 
     async def watch(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:
         """Raises Stuck."""
@@ -113,6 +115,7 @@ class Watchdog:
             with postgres.translated():
                 async with asyncio.timeout(_ANSWER), self._pool.acquire() as connection:
                     await install.check(connection)
+                    await self._parked.look(connection, time.monotonic())
         except Unavailable as error:
             self._health.wrong("postgresql", str(error))
             return False
