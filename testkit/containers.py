@@ -11,6 +11,7 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from runtime.embedded.apache_kafka import PROPERTIES
@@ -32,8 +33,10 @@ STARTED = "Kafka Server started"
 
 
 def why_no_container(image: str) -> str | None:
-    """Why this image can't be run: no engine answers, or it can neither find nor fetch the
-    image."""
+    """Why this image can't be run: its Python client isn't installed, no engine answers, or it can
+    neither find nor fetch the image."""
+    if not (find_spec("testcontainers") and find_spec("docker")):
+        return "needs `pip install 'order-projector[testing]'`"
     with warnings.catch_warnings():
         # Docker's client leaves its socket to the collector when nobody answers.
         warnings.simplefilter("ignore", ResourceWarning)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 
 from consumer.install import install
+from consumer.read_models import READ_MODELS, ReadModel
+from runtime.sql import Queries, quoted
 
-TemplateStep = Callable[[str], Awaitable[object]]
+_SQL = Queries("testkit", "queries.sql")
 
 
-async def apply_migrations(url: str) -> None:
-    """Brings the template to the current schema, read models and all."""
+async def apply_migrations(url: str, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Brings a database to the current schema, read models and all."""
     connection = await asyncpg.connect(url)
     try:
-        await install(connection)
+        await install(connection, models)
     finally:
         await connection.close()
-
-
-TEMPLATE_STEPS: list[TemplateStep] = [apply_migrations]
-"""What makes the template, in order: each is called with its URL."""
 
 
 def fresh_name(purpose: str) -> str:
@@ -38,14 +36,16 @@ def with_database(url: str, name: str) -> str:
 
 async def create_database(server_url: str, name: str, template: str | None = None) -> str:
     """Creates a database and returns its URL."""
-    copied = "" if template is None else f' TEMPLATE "{template}"'
-    await _execute(server_url, f'CREATE DATABASE "{name}"{copied}')
+    if template is None:
+        await _execute(server_url, _SQL["database_create"].format(name=quoted(name)))
+    else:
+        await _execute(server_url, _SQL["database_clone"].format(name=quoted(name), template=quoted(template)))
     return with_database(server_url, name)
 
 
 async def drop_database(server_url: str, name: str) -> None:
     """Drops a database, and the connections to it."""
-    await _execute(server_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    await _execute(server_url, _SQL["database_drop"].format(name=quoted(name)))
 
 
 async def _execute(url: str, statement: str) -> None:

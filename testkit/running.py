@@ -1,0 +1,174 @@
+"""A worker that runs beside the test, in the test's process, and can be cut off at the worst moments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Literal
+
+from consumer.checkpoints import Place
+from consumer.observation import Observation
+from consumer.read_models import ReadModel
+from consumer.worker import Worker
+from producer.publish import publish
+from producer.simulation import Delivery
+from runtime import postgres
+from runtime.kafka import log_ends, observer, partitions_of
+from runtime.settings import Settings, load
+from runtime.sql import Queries
+from schemas.connection import Pool
+from testkit.databases import apply_migrations
+from testkit.deadline import eventually
+from testkit.delivery import Deliveries, Restart, Told, as_delivery
+from testkit.loop import LoopThread
+
+_SQL = Queries("testkit", "queries.sql")
+
+_GOODBYE = 20.0  # seconds for a worker to end when it is told to
+
+# Small batches, so that a few hundred events are several; whatever host the services of the tests are on is fine.
+_DEFAULTS = {"batch_size": 50, "session_timeout": 6.0, "allow_plaintext": True}
+
+
+class RunningWorker:
+    """One worker at a time: when it is cut off, the next one takes over. Await its methods in any loop; in a test
+    without one, `asyncio.run(worker.deliver(events))`."""
+
+    def __init__(self, settings: Settings, models: Sequence[ReadModel], loop: LoopThread) -> None:
+        self.settings = settings
+        self.models = models
+        self.restarts = 0  # workers that took over from one that was cut off or died at a commit
+        self.note: Callable[[str], None] = lambda text: None
+        self._loop = loop
+        self._failure_told = False
+        self._doomed: asyncio.Future[None] | None = None  # the worker that is to die at its first commit
+        self._observation = Observation()
+        self._resources = AsyncExitStack()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Records by what became of them (`applied`, `duplicate`, …), as far as workers lived to tell."""
+        return self._observation.counts.copy()
+
+    async def deliver(self, told: Iterable[Told], timeout: float = 60) -> None:
+        """Send events, or what `deliver_badly` made of them, and wait until all of it is applied."""
+        if isinstance(told, Deliveries):
+            self.note(repr(told))
+        await self._loop.call(self._deliver(told, timeout))
+
+    async def caught_up(self, timeout: float = 30) -> None:
+        """Wait until everything that is in the topics by now is applied, whoever sent it."""
+        await self._loop.call(self._caught_up(timeout))
+
+    async def restart(self, at: Literal["before", "after"] = "before") -> None:
+        """Cut the worker off wherever it is. The next one dies at its first commit, a third one goes on."""
+        await self._loop.call(self._restart(at))
+
+    async def _start(self) -> None:
+        await apply_migrations(self.settings.database_url.get_secret_value(), self.models)
+        pool = postgres.pool(self.settings, "projector-testkit", self.settings.lanes + 2)
+        self._pool: Pool = await self._resources.enter_async_context(pool)
+        self._stop, self._armed = asyncio.Event(), ""  # for the next worker: where it is to die
+        self._working = self._next()
+        self._serving = asyncio.ensure_future(self._serve())
+
+    async def _end(self) -> None:
+        self._stop.set()
+        await asyncio.wait([self._serving], timeout=_GOODBYE)
+        self._working.cancel()
+        self._serving.cancel()
+        await self._resources.aclose()
+        assert self._serving.done(), "the worker didn't stop"
+        if not self._failure_told:
+            self._serving.result()
+
+    def _next(self) -> asyncio.Future[None]:
+        """A worker in place of the last one, with the failpoint that was armed for it."""
+        settings = self.settings.model_copy(update={"failpoints": self._armed})
+        worker = Worker(settings, self._pool, "testkit", self._observation, self.models)
+        working = asyncio.ensure_future(worker.run(self._stop))
+        self._doomed, self._armed = working if self._armed else None, ""
+        return working
+
+    async def _serve(self) -> None:
+        """Worker after worker, until told to stop or one fails by itself."""
+        while True:
+            await asyncio.wait([self._working])
+            if self._stop.is_set() or _failed_by_itself(self._working):
+                return self._working.result()
+            self._working = self._next()
+            self.restarts += 1
+
+    async def _restart(self, at: str) -> None:
+        self._armed = f"{at}_db_commit=raise"
+        self._working.cancel()
+        await asyncio.wait([self._working])
+
+    async def _doom(self, timeout: float) -> None:
+        """Let one that is to die at its first commit come to it, if there is anything to commit."""
+        if self._doomed is not None:
+            caught_up = asyncio.ensure_future(self._caught_up(timeout))
+            await asyncio.wait([self._doomed, caught_up], return_when=asyncio.FIRST_COMPLETED)
+            if not caught_up.cancel():
+                caught_up.result()
+
+    async def _deliver(self, told: Iterable[Told], timeout: float) -> None:
+        records: list[Delivery] = []
+        for one in told:
+            if isinstance(one, Restart):
+                await self._publish(records)
+                await self._doom(timeout)
+                await self._restart(one.at)
+                records = []
+            else:
+                records.append(as_delivery(one))
+        await self._publish(records)
+        await self._caught_up(timeout)
+
+    async def _publish(self, records: Sequence[Delivery]) -> None:
+        if records:
+            await publish(self.settings, self.settings.topics[0], records)
+
+    async def _caught_up(self, timeout: float) -> None:
+        async with observer(self.settings) as consumer:
+            found = await log_ends(consumer, await partitions_of(consumer, self.settings.topics))
+        ends = {Place(*place): log.end for place, log in found.items() if log.end > log.first}
+
+        async def there() -> bool:
+            if self._serving.done():
+                self._failure_told = True
+                self._serving.result()
+            async with self._pool.acquire() as connection:
+                rows = await connection.fetch(_SQL["checkpoints"])
+            stands = {Place(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+            behind = {place: (stands.get(place, 0), end) for place, end in ends.items() if stands.get(place, 0) < end}
+            assert not behind, f"behind, by partition (stands at, end): {behind}"
+            return True
+
+        await eventually(there, timeout)
+
+
+def worker_of(loop: LoopThread, models: Sequence[ReadModel], given: Mapping[str, Any]) -> RunningWorker:
+    """A worker that isn't running yet. `given` are settings by field, `topics` among them."""
+    if unknown := given.keys() - Settings.model_fields.keys():
+        raise TypeError(f"no such settings of a worker: {', '.join(sorted(unknown))}")
+    group = f"group-{given['topics'][0]}"
+    return RunningWorker(load({}, **{**_DEFAULTS, "group_id": group, **given}), models, loop)
+
+
+@contextmanager
+def running(worker: RunningWorker) -> Iterator[None]:
+    """Lets it run for as long as the context lasts; what it failed with, unless somebody has been told, is raised."""
+    worker._loop.run(worker._start())
+    try:
+        yield
+    finally:
+        worker._loop.run(worker._end())
+
+
+def _failed_by_itself(worker: asyncio.Future[None]) -> bool:
+    if worker.cancelled() or (error := worker.exception()) is None:
+        return False
+    return not (isinstance(error, RuntimeError) and str(error).startswith("failpoint "))
