@@ -18,9 +18,10 @@ from consumer.read_models import READ_MODELS, Contribution, Document, View
 from consumer.read_models.kinds import Stored, Type, columns
 from consumer.verdicts import Change
 from schemas.events import Event, Tombstone
+from testkit.tables import changes_any
 from tests.support.events import LINE, Rec, Row, at, decoded, event, placed
 from tests.support.histories import histories
-from tests.support.tables import Tables, after, changes_any
+from tests.support.tables import Tables, after
 
 CUSTOMER = ("orders", "open_orders", "delivered_orders", "cancelled_orders", "revenue")
 

@@ -10,7 +10,7 @@ import pytest
 from consumer.order import OrderState
 from consumer.verdicts import identity
 from schemas.events import Decoded, Event, Tombstone, Unreadable
-from tests.support.books import Books
+from testkit.books import Books
 from tests.support.events import Rec, event
 
 

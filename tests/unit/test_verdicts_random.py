@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from consumer import reference
 from schemas.events import Decoded, Event, Tombstone, Unreadable
-from tests.support.books import Books
+from testkit.books import Books
 from tests.support.events import Rec, Row, event
 from tests.support.histories import rows
 

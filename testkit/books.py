@@ -13,6 +13,8 @@ from schemas.events import Decoded, Event
 
 @dataclass
 class Books:
+    """Orders, ledger, parked events and dead letters, with the constraints that the tables have."""
+
     orders: dict[str, OrderState] = field(default_factory=dict)
     ledger: dict[Identity, Event] = field(default_factory=dict)
     parked: list[Event] = field(default_factory=list)
