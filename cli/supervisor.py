@@ -7,6 +7,7 @@ pipe's end and stop as if told to, so none is left behind.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -91,7 +92,7 @@ async def _end_of_stdin(stop: asyncio.Event) -> None:
     try:
         while await reader.read(1024):
             pass  # nobody writes; what ends is what counts
-        _log.warning("supervisor_gone")
+        _log.warning("supervisor_gone", pid=os.getpid())
         stop.set()
     finally:
         transport.close()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from prometheus_client import CollectorRegistry
 
 from cli.main import app
+from consumer.health import Health, pages
+from runtime.http import serving
 from runtime.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -73,10 +78,25 @@ def test_our_settings_exist_and_are_accepted(service: str) -> None:
 def test_our_commands_exist(service: str) -> None:
     described = SERVICES[service]
     assert described["command"][0] in command_names()
-    if "healthcheck" in described:
-        _, program, command, *_ = described["healthcheck"]["test"]
-        assert program == "projector"
-        assert command in command_names()
+
+
+async def test_the_health_check_asks_a_page_that_the_worker_serves() -> None:
+    settings = load(environment("worker"))
+    assert settings.metrics_port is not None
+    *python, code = SERVICES["worker"]["healthcheck"]["test"]
+    assert python == ["CMD", "python", "-c"]
+    health = Health()
+    async with serving(pages(health, CollectorRegistry()), "127.0.0.1", 0) as port:
+        asked = code.replace(f":{settings.metrics_port}/", f":{port}/")
+        assert asked != code
+        assert await _exit_code(asked) != 0
+        health.fine("assigned", "kafka", "postgresql", "schema")
+        assert await _exit_code(asked) == 0
+
+
+async def _exit_code(code: str) -> int | None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.DEVNULL)
+    return await process.wait()
 
 
 def test_the_topic_is_the_workers() -> None:
