@@ -6,6 +6,9 @@ SQLSTATE 08 53 55 57 58, some of 25, a
 stale plan                                → Unavailable
 SQLSTATE 22 23 54                         → Unstorable    (never with the value: it may be personal)
 anything else                             → Refused       (a missing table, a missing right)
+
+What the driver and the server say may repeat a value or a row. So an error says its SQLSTATE, in words only where
+those name objects, and doesn't carry the driver's error as its cause: a traceback would print it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from pydantic import SecretStr
 
+from runtime.postgres_access import explained
 from runtime.settings import Settings
 from schemas.connection import Connection, Pool
 from schemas.errors import LostRace, Refused, Unavailable, Unstorable
@@ -26,6 +30,7 @@ _TRANSIENT = ("08", "53", "55", "57", "58")
 # A server that is read-only for now, or has ended a transaction that took too long; a plan that has become stale.
 _ALSO_TRANSIENT = ("25006", "25P03", "25P04", "0A000")
 _VALUE = ("22", "23", "54")
+_NAMES_OBJECTS = ("28", "3D", "3F", "42")  # users, databases, schemas, tables; never a value
 
 _TRANSACTION_TIMEOUT_SINCE = 17  # PostgreSQL's version
 
@@ -33,10 +38,14 @@ _CLOSE = 1.5  # seconds for a pool to say goodbye; a server that has gone away n
 
 
 async def connect(settings: Settings, name: str) -> Connection:
-    """One connection, for tools. `name` is what pg_stat_activity shows. Raises Unavailable."""
-    with translated():
+    """One connection, for tools and for a program's start. `name` is what pg_stat_activity shows.
+
+    Raises Unavailable, or Refused if a person has to change something before PostgreSQL lets us in.
+    """
+    url = settings.database_url.get_secret_value()
+    with translated(), explained(url):
         return await asyncpg.connect(
-            settings.database_url.get_secret_value(),
+            url,
             timeout=settings.connect_timeout,
             server_settings={"application_name": name, "timezone": "UTC"},
         )
@@ -112,12 +121,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
-        raise _of_state(error) from error
+        raise _of_state(error) from None
     # InternalClientError: the server's last word came between two of ours; the connection is lost in a moment.
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
-        if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
-            raise Refused(f"DATABASE_URL: {error}") from None
-        raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
+        raise Unavailable(f"PostgreSQL: {type(error).__name__}") from None
 
 
 def _of_state(error: asyncpg.PostgresError) -> Exception:
@@ -128,4 +135,5 @@ def _of_state(error: asyncpg.PostgresError) -> Exception:
         return Unavailable(f"PostgreSQL: SQLSTATE {state}")
     if state.startswith(_VALUE):
         return Unstorable(state)
-    return Refused(f"PostgreSQL: {type(error).__name__} (SQLSTATE {state}): {error.args[0] if error.args else ''}")
+    words = f": {error.args[0]}" if error.args and state.startswith(_NAMES_OBJECTS) else ""
+    return Refused(f"PostgreSQL: {type(error).__name__} (SQLSTATE {state}){words}")
