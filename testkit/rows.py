@@ -14,6 +14,16 @@ from schemas import money
 
 Row = dict[str, Any]
 
+_PYTHON: dict[Type, Any] = {
+    Type.TEXT: str,
+    Type.COUNT: int,
+    Type.QUANTITY: int,
+    Type.MONEY: int,
+    Type.TIMESTAMP: datetime,
+    Type.DAY: date,
+}
+_NULLABLE = (Type.TEXT, Type.TIMESTAMP, Type.DAY)
+
 
 def rows_of(model: Stored, orders: Iterable[OrderState]) -> list[Row]:
     """What a read model's own function says of these orders as they are."""
@@ -64,8 +74,11 @@ def sort_key(model: Stored, row: Row) -> tuple[Any, ...]:
 
 
 def _shown(column: Column, value: Any) -> Any:
-    if value is None:
+    """A function's value as readers see it. Raises TypeError for what the column could not hold."""
+    if value is None and column.type in _NULLABLE:
         return None
+    if not isinstance(value, _PYTHON[column.type]) or (column.type is Type.TIMESTAMP and value.tzinfo is None):
+        raise TypeError(f"{column.name}: {value!r} can't stand in a column of type {column.type.value}")
     if column.type is Type.MONEY:
         return Decimal(money.text(value))
     return int(value) if isinstance(value, bool) else value
@@ -82,3 +95,21 @@ def _said(column: Column, value: Any) -> Any:
         case Type.TIMESTAMP, datetime() if value.tzinfo is None:
             raise ValueError(f"{column.name}: a time without an offset is no instant: {value}")
     return value
+
+
+def difference(model: Stored, expected: Sequence[Row], found: Sequence[Row]) -> str:
+    """What is there too little (-) and too much (+), as a table; empty if nothing is."""
+    lacking = [("-", row) for row in expected if row not in found]
+    too_many = [("+", row) for row in found if row not in expected]
+    if not lacking and not too_many:
+        return ""
+    rows = sorted([*lacking, *too_many], key=lambda one: tuple(map(str, sort_key(model, one[1]))))
+    names = [column.name for column in (*model.keys, *model.values)]
+    lines = [[" ", *names], *([sign, *(_text(row[name]) for name in names)] for sign, row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join([*table, "(-: expected, not there; +: there, not expected)"])
+
+
+def _text(value: Any) -> str:
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
