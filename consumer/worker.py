@@ -143,12 +143,17 @@ class Worker:
     async def _courtesy(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:
         """Tell Kafka how far we are, for its tools. Nothing here reads it back."""
         told: dict[Place, int] = {}
+        pause = _COMMIT_EVERY
         while not stop.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _COMMIT_EVERY)
-            await self._tell(consumer, membership, told)
+                await asyncio.wait_for(stop.wait(), pause)
+            answered = await self._tell(consumer, membership, told)
+            # To Kafka a commit is a sign of life. A member that gets no answers has to fall silent for a session, or it
+            # keeps its partitions though it hears nothing of what is in them.
+            pause = _COMMIT_EVERY if answered else self._settings.session_timeout + _COMMIT_EVERY
 
-    async def _tell(self, consumer: AIOKafkaConsumer, membership: Membership, told: dict[Place, int]) -> None:
+    async def _tell(self, consumer: AIOKafkaConsumer, membership: Membership, told: dict[Place, int]) -> bool:
+        """Whether Kafka has answered."""
         news = {
             place: hold.next_offset for place, hold in membership.holds.items() if told.get(place) != hold.next_offset
         }
@@ -160,6 +165,8 @@ class Worker:
                 told.update(news)
             except (KafkaError, TimeoutError) as error:
                 _log.info("kafka_commit_failed", reason=type(error).__name__)
+                return not isinstance(error, TimeoutError)
+        return True
 
     def _retrying(self, error: BaseException, attempt: int) -> None:
         self._observation.retry(error)
