@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from cli import discard, retry
+from cli.letters import ByOrder, ByReason, ByType, Database, Id, Json, counted, plain
 from consumer import letters
 from consumer.install import check_schema
-from consumer.verdicts import Reason
+from consumer.letters import Selection
 from runtime import postgres
 from runtime.settings import load
 
 app = typer.Typer(help="Records that could not be applied.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Database = Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")]
-
 
 @app.command("list")
 def list_letters(
-    reason: Annotated[Reason | None, typer.Option(help="Only this reason.")] = None,
-    order: Annotated[str | None, typer.Option(help="Only this order.")] = None,
+    reason: ByReason = None,
+    order: ByOrder = None,
+    event_type: ByType = None,
     every: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 50,
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:
     """List dead letters, the newest first."""
-    found = asyncio.run(_ask(database_url, lambda connection: letters.find(connection, reason, order, every, limit)))
+    wanted = Selection(reason=reason, order_id=order, event_type=event_type)
+    found = asyncio.run(
+        _ask(database_url, lambda connection: letters.find(connection, wanted, resolved_too=every, most=limit))
+    )
     if as_json:
         typer.echo(orjson.dumps(found))
         return
-    table = Table()
-    for name in ("id", "reason", "order", "record", "error"):
-        table.add_column(name)
     for one in found:
-        record = f"{one['topic']}/{one['partition']}@{one['offset']}"
-        table.add_row(str(one["id"]), one["reason"], one["order_id"] or "–", record, one["error"])
-    Console().print(table)
+        typer.echo(_listed(one))
 
 
 @app.command("show")
-def show_letter(
-    letter: Annotated[int, typer.Argument(help="Its id, from `list`.")],
-    database_url: Database = None,
-    as_json: Json = False,
-) -> None:
+def show_letter(letter: Id, database_url: Database = None, as_json: Json = False) -> None:
     """Show one dead letter, its bytes too."""
     found = asyncio.run(_ask(database_url, lambda connection: letters.show(connection, letter)))
     if found is None:
@@ -60,7 +53,19 @@ def show_letter(
         typer.echo(orjson.dumps(found))
         return
     for name, value in found.items():
-        typer.echo(f"{name}: {value}")
+        typer.echo(f"{name}: {plain(value)}")
+
+
+app.command("retry")(retry.retry)
+app.command("discard")(discard.discard)
+
+
+def _listed(one: Mapping[str, Any]) -> str:
+    """One letter in two lines, however wide the terminal: which, and why."""
+    order = "no order" if one["order_id"] is None else f"order {plain(one['order_id'])}"
+    record = f"{one['topic']}/{one['partition']}@{one['offset']}"
+    which = f"{one['id']}  {one['state']}  {one['reason']}  {order}  {record}  {counted(one['attempts'], 'attempt')}"
+    return f"{which}\n    {plain(one['last_error'] or one['error'])}"
 
 
 async def _ask(database_url: str | None, question: Any) -> Any:

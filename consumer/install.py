@@ -23,7 +23,7 @@ from schemas.migrate import migrate, pending, schema_lock
 
 _SQL = Queries("consumer", "queries.sql")
 
-_NOBODYS_SHARD = 0
+NOBODYS_SHARD = 0  # of no checkpoint: those who write under it wait for each other, not for workers
 _FILL = 5_000  # orders at a time
 
 
@@ -100,4 +100,4 @@ async def _fill(connection: Connection, model: ReadModel) -> None:
 async def _fill_from(connection: Connection, store: ReadModelStore, order_ids: Sequence[str]) -> None:
     orders = await order_store.read(connection, order_ids)
     changes = [Change(OrderState(order_id), order) for order_id, order in orders.items()]
-    await store.write(connection, store.derive(changes), _NOBODYS_SHARD)
+    await store.write(connection, store.derive(changes), NOBODYS_SHARD)

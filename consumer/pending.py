@@ -35,13 +35,14 @@ async def waiting(connection: Connection, order_ids: Sequence[str]) -> dict[str,
     found: dict[str, list[Event]] = {}
     if order_ids:
         for row in await connection.fetch(_SQL["parked_waiting"], order_ids):
-            event = decode(_stored(row))
+            event = decode(stored(row))
             if isinstance(event, Event):  # it was one when it was parked
                 found.setdefault(event.order_id, []).append(event)
     return found
 
 
-def _stored(row: asyncpg.Record) -> StoredRecord:
+def stored(row: asyncpg.Record) -> StoredRecord:
+    """A record as it came, from a row that kept it."""
     return StoredRecord(
         row["topic"],
         row["partition"],

@@ -65,7 +65,7 @@ class Processor:
 
     async def _isolated(self, items: Sequence[Decoded], holds: Holds, error: Unstorable) -> tuple[Outcome, Holds]:
         if len(items) == 1:
-            return await self._with_retries([refused(items[0], error)], holds)
+            return await self._with_retries([_refused(items[0], error)], holds)
         half = len(items) // 2
         first, holds = await self._process(items[:half], holds)
         second, holds = await self._process(items[half:], holds)
@@ -130,7 +130,6 @@ def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:
     return [Move(place, holds[place], offset, newest) for place, (offset, newest) in sorted(last.items())]
 
 
-def refused(item: Decoded, error: Unstorable) -> Unreadable:
-    """A record whose value decoding took and PostgreSQL doesn't."""
+def _refused(item: Decoded, error: Unstorable) -> Unreadable:
     event_id = item.id if isinstance(item, Event) else None
     return Unreadable(f"PostgreSQL can't hold it (SQLSTATE {error.sqlstate})", item.order_id, event_id, item.record)

@@ -22,10 +22,14 @@ from schemas.events import KNOWN_TYPES, Decoded, Event
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: records by outcome, and the orders that have a new version."""
+    """What became of a batch: records by outcome, and the orders that have a new version.
+
+    `verdicts` tells it record by record, of a single batch; a sum of several has none.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     orders: dict[str, int] = field(default_factory=dict)
+    verdicts: Verdicts | None = None
 
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(self.counts + other.counts, self.orders | other.orders)
@@ -169,4 +173,5 @@ def _outcome(verdicts: Verdicts) -> Outcome:
     return Outcome(
         counts,
         {order_id: change.after.version for order_id, change in verdicts.changes.items() if change.applied},
+        verdicts,
     )

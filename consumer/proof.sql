@@ -29,5 +29,5 @@ SELECT event_source, event_id FROM projector.processed_events;
 SELECT event_source, event_id FROM projector.parked_events;
 
 -- name: dead_letters
--- The reasons of all letters.
-SELECT reason FROM projector.dead_letters;
+-- The reasons of all letters but those that were retried with success.
+SELECT reason FROM projector.dead_letters WHERE resolution IS DISTINCT FROM 'retried';

@@ -143,7 +143,8 @@ ON CONFLICT DO NOTHING;
 DELETE FROM projector.ledger WHERE order_id = ANY($1::text[]);
 
 -- name: pending_known
--- Which of these identities are parked or in dead letters?
+-- Which of these identities are parked or in dead letters? A letter that was retried says nothing any more: where its
+-- event is now says it.
 WITH u AS MATERIALIZED (
     SELECT *
     FROM unnest((string_to_array($3, $1, $2))[2:]::uuid[], (string_to_array($4, $1, $2))[2:]::integer[])
@@ -155,7 +156,8 @@ JOIN projector.parked_events AS p USING (event_uuid, source_no)
 UNION ALL
 SELECT d.event_uuid::text, d.source_no
 FROM u
-JOIN projector.dead_letters AS d USING (event_uuid, source_no);
+JOIN projector.dead_letters AS d USING (event_uuid, source_no)
+WHERE d.resolution IS DISTINCT FROM 'retried';
 
 -- name: parked_waiting
 -- What waits for these orders, the first that came first.
@@ -193,44 +195,55 @@ WHERE p.event_uuid = u.event_uuid AND p.source_no = u.source_no;
 DELETE FROM projector.parked_events WHERE order_id = ANY($1::text[]);
 
 -- name: letters_add
--- Record what can't be applied, each record once.
+-- Record what can't be applied, each record once. A record whose letter was retried, and which is refused now or when
+-- its turn has come, has that letter open again.
+WITH u AS MATERIALIZED (
+    SELECT *
+    FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[], $8::integer[],
+        $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::text[], $14::bytea[], $15::bytea[], $16::text[]
+    ) WITH ORDINALITY AS u (
+        reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
+        topic, partition, "offset", "timestamp", error, key, value, headers, place
+    )
+),
+open_again AS (
+    UPDATE projector.dead_letters AS d
+    SET reason = u.reason,
+        order_id = coalesce(u.order_id, d.order_id),
+        event_id = coalesce(u.event_id, d.event_id),
+        event_source = coalesce(u.event_source, d.event_source),
+        event_type = coalesce(u.event_type, d.event_type),
+        version = coalesce(u.version, d.version),
+        event_uuid = coalesce(u.event_uuid, d.event_uuid),
+        source_no = coalesce(u.source_no, d.source_no),
+        attempts = d.attempts + 1,
+        last_error = u.error,
+        last_attempt_at = now(),
+        resolved_at = NULL,
+        resolution = NULL,
+        resolved_by = NULL,
+        resolution_note = NULL
+    FROM u
+    WHERE d.topic = u.topic
+      AND d.partition = u.partition
+      AND d."offset" = u."offset"
+      AND md5(coalesce(d.value, '\x')) = md5(coalesce(u.value, '\x'))
+      AND d.resolution = 'retried'
+)
 INSERT INTO projector.dead_letters (
     reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
     topic, partition, "offset", "timestamp", error, key, value, headers
 )
 SELECT reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
        topic, partition, "offset", "timestamp", error, key, value, headers::jsonb
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[], $8::integer[],
-    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::text[], $14::bytea[], $15::bytea[], $16::text[]
-) WITH ORDINALITY AS u (
-    reason, order_id, event_id, event_source, event_type, version, event_uuid, source_no,
-    topic, partition, "offset", "timestamp", error, key, value, headers, place
-)
+FROM u
 ORDER BY place
 ON CONFLICT DO NOTHING;
 
 -- name: letters_erase
 -- The letters of erased orders.
 DELETE FROM projector.dead_letters WHERE order_id = ANY($1::text[]);
-
--- name: letters_list
--- Letters, the newest first: by reason and order if named, the open ones unless all are asked for.
-SELECT id, reason, order_id, event_id, event_type, version, topic, partition, "offset", error, attempts,
-       created_at, resolved_at, resolution, octet_length(value) AS bytes
-FROM projector.dead_letters
-WHERE ($1::text IS NULL OR reason = $1)
-  AND ($2::text IS NULL OR order_id = $2)
-  AND ($3::boolean OR resolved_at IS NULL)
-ORDER BY id DESC
-LIMIT $4;
-
--- name: letters_show
--- One letter, whole.
-SELECT id, reason, order_id, event_id, event_source, event_type, version, topic, partition, "offset",
-       "timestamp", error, key, value, headers::text AS headers, attempts, created_at, resolved_at, resolution
-FROM projector.dead_letters
-WHERE id = $1;
 
 -- name: checkpoints_take
 -- Become the owner of partitions: whoever owned them before can commit no more. New ones start where told.

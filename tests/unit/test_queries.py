@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli")
 FILES = (
     "consumer/queries.sql",
+    "consumer/letters.sql",
     "consumer/proof.sql",
     "consumer/read_models.sql",
     "cli/demo.sql",
