@@ -1,0 +1,15 @@
+"""The databases and workers of this shop's tests have its own read model beside the built-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from consumer.read_models import READ_MODELS, ReadModel
+from examples.adding_a_read_model.orders_by_country import OrdersByCountry
+
+
+@pytest.fixture(scope="session")
+def read_models() -> Sequence[ReadModel]:
+    return (*READ_MODELS, OrdersByCountry())
