@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -119,6 +119,28 @@ async def test_kafka_is_told_only_what_the_database_has(
             await eventually(lambda: database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
             assert await committed(kafka_admin, settings.group_id, ends) == ends  # nothing that isn't committed
         await worker.caught_up(more)
+
+
+async def test_kafka_is_not_told_of_a_batch_that_is_in_hand(
+    kafka_bootstrap: str, database_url: str, make_topic: MakeTopic, kafka_admin: AIOKafkaAdminClient
+) -> None:
+    topic = await make_topic(partitions=1)
+    one_by_one = {"lanes": 1, "batch_size": 10, "failpoints": "mid_tx=sleep(3):2"}
+    settings = settings_for(kafka_bootstrap, database_url, topic, **one_by_one)
+    ends = await publish(kafka_bootstrap, topic, plain_stream(10, seed=4, topic=topic))
+
+    async def told() -> int:
+        return (await committed(kafka_admin, settings.group_id, ends))[Place(topic, 0)]
+
+    async with working(settings) as worker:
+        await eventually(lambda: worker.observation.batches)
+        assert await eventually(lambda: _positive(told)) == 10  # the second batch was fetched by then
+        assert worker.observation.batches == 1
+        await worker.caught_up(ends)
+
+
+async def _positive(number: Callable[[], Awaitable[int]]) -> int:
+    return max(await number(), 0)
 
 
 @pytest.mark.apache_kafka

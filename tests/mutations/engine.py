@@ -1,0 +1,152 @@
+"""Mutants of the engine: decisions, statements, the transaction."""
+
+from __future__ import annotations
+
+from tests.mutations.mutant import Mutant
+
+_MACHINE = "tests/integration/test_processor_machine.py"
+_PROCESSOR = "tests/integration/test_processor.py"
+_RACES = "tests/integration/test_races.py"
+_VERDICTS = "tests/unit/test_verdicts.py"
+
+ENGINE = (
+    Mutant(
+        "no ledger insert",
+        "consumer/projection.py",
+        "        await ledger.append(connection, applied, self.sources)\n",
+        "",
+        (_PROCESSOR,),
+    ),
+    Mutant(
+        "ledger in another transaction",
+        "consumer/projection.py",
+        "        await ledger.append(connection, applied, self.sources)\n",
+        '        await connection.execute("COMMIT; BEGIN")\n'
+        "        await ledger.append(connection, applied, self.sources)\n",
+        (_MACHINE,),
+    ),
+    Mutant(
+        "checkpoint in another transaction",
+        "consumer/processor.py",
+        "                    await checkpoints.advance(connection, moves)\n",
+        "                    await checkpoints.advance(connection, moves)\n"
+        '                    await connection.execute("COMMIT; BEGIN")\n',
+        (_MACHINE,),
+    ),
+    Mutant(
+        "a version may be applied twice (<= for <)",
+        "consumer/verdicts.py",
+        "            if ahead == 1:",
+        "            if ahead in (0, 1):",
+        (_VERDICTS, _MACHINE),
+    ),
+    Mutant(
+        "a hole is no hole",
+        "consumer/verdicts.py",
+        "            if ahead == 1:",
+        "            if ahead >= 1:",
+        (_VERDICTS, _MACHINE),
+    ),
+    Mutant(
+        "an order's write compares nothing (<= for =)",
+        "consumer/queries.sql",
+        "WHERE o.revision = excluded.revision - 1;",
+        "WHERE o.revision <= excluded.revision;",
+        (_RACES,),
+    ),
+    Mutant(
+        "an order is not held while its event is parked",
+        "consumer/projection.py",
+        "if change.applied or change.held or change.erased",
+        "if change.applied or change.erased",
+        (_RACES,),
+    ),
+    Mutant(
+        "the result of the checkpoint's compare-and-set is ignored",
+        "consumer/checkpoints.py",
+        "    if affected(moved) != len(moves):\n",
+        "    if False:\n",
+        (_RACES, _MACHINE),
+    ),
+    Mutant(
+        "a lost race is run again inside its transaction",
+        "consumer/processor.py",
+        "                    outcome = await self._projection.apply(connection, items, shard, careful=careful)\n",
+        "                    try:\n"
+        "                        outcome = await self._projection.apply(connection, items, shard, careful=careful)\n"
+        "                    except LostRace:\n"
+        "                        outcome = await self._projection.apply(connection, items, shard, careful=True)\n",
+        (_RACES,),
+    ),
+    Mutant(
+        "the result of the orders' compare-and-set is ignored",
+        "consumer/order_store.py",
+        "    if affected(written) != len(states):\n",
+        "    if False:\n",
+        (_RACES,),
+    ),
+    Mutant(
+        "the epoch is not compared",
+        "consumer/queries.sql",
+        "  AND c.epoch = m.epoch\n",
+        "",
+        (_RACES,),
+    ),
+    Mutant(
+        "orders are written unsorted",
+        "consumer/queries.sql",
+        'ORDER BY order_id COLLATE "C"\nON CONFLICT (order_id) DO UPDATE SET\n',
+        "ON CONFLICT (order_id) DO UPDATE SET\n",
+        (_RACES,),
+    ),
+    Mutant(
+        "dead letters outside the transaction",
+        "consumer/projection.py",
+        "        await pending.bury(connection, verdicts.letters, self.sources)\n",
+        '        await connection.execute("COMMIT; BEGIN")\n'
+        "        await pending.bury(connection, verdicts.letters, self.sources)\n",
+        (_MACHINE,),
+    ),
+    Mutant(
+        "something transient becomes a dead letter",
+        "runtime/postgres.py",
+        "    if state.startswith(_TRANSIENT) or",
+        '    if state.startswith("55"):\n        return Unstorable(state)\n    if state.startswith(_TRANSIENT) or',
+        (_RACES,),
+    ),
+    Mutant(
+        "what waits is drained without regard to who came first",
+        "consumer/queries.sql",
+        "ORDER BY order_id, version, arrival;",
+        "ORDER BY order_id, version, arrival DESC;",
+        (_PROCESSOR,),
+    ),
+    Mutant(
+        "what an order gave before is not taken back",
+        "consumer/read_model_store.py",
+        "                        _add(delta.sums, model, before, -1)\n",
+        "                        pass\n",
+        (_PROCESSOR, _MACHINE),
+    ),
+    Mutant(
+        "dead letters are not asked about duplicates",
+        "consumer/queries.sql",
+        "WHERE d.resolution IS DISTINCT FROM 'retried';",
+        "WHERE false;",
+        (_PROCESSOR,),
+    ),
+    Mutant(
+        "the source is no part of an event's identity",
+        "consumer/verdicts.py",
+        "        who = (event.source, event.uuid)\n",
+        '        who = ("", event.uuid)\n',
+        (_PROCESSOR, _MACHINE),
+    ),
+    Mutant(
+        "erasure forgets the history",
+        "consumer/ledger.py",
+        '    for query in ("ledger_erase", "parked_erase", "letters_erase"):',
+        '    for query in ("parked_erase", "letters_erase"):',
+        (_PROCESSOR,),
+    ),
+)

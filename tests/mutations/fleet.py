@@ -1,0 +1,91 @@
+"""Mutants of the fleet: positions, assignments, polling, watching, supervision."""
+
+from __future__ import annotations
+
+from tests.mutations.mutant import Mutant
+
+_MEMBERSHIP = "tests/integration/test_worker_membership.py"
+_WATCH = "tests/acceptance/test_fleet_watch.py"
+_WATCHDOG = "tests/integration/test_watchdog.py"
+_WORKER = "tests/integration/test_worker.py"
+
+FLEET = (
+    Mutant(
+        "Kafka is told of more than the database has committed",
+        "consumer/worker.py",
+        "            place: hold.next_offset for place,",
+        "            place: hold.next_offset + 1 for place,",
+        (_WORKER,),
+    ),
+    Mutant(
+        "a batch fetched under another epoch is used",
+        "consumer/membership.py",
+        "        if epoch != self.epoch:\n            self._observation.discarded()\n            self._go_back(fetched)\n            return epoch, []\n",
+        "",
+        (_MEMBERSHIP,),
+    ),
+    Mutant(
+        "Kafka is told of what was fetched, not of what was applied",
+        "consumer/worker.py",
+        "                await asyncio.wait_for(consumer.commit(offsets), _COMMIT)\n",
+        "                await asyncio.wait_for(consumer.commit(), _COMMIT)\n",
+        (_WORKER,),
+    ),
+    Mutant(
+        "Kafka's committed offset is the position",
+        "consumer/membership.py",
+        "            self._consumer.seek(TopicPartition(*place), hold.next_offset)\n        _log",
+        "            place_ = TopicPartition(*place)\n"
+        "            self._consumer.seek(place_, await self._consumer.committed(place_) or 0)\n        _log",
+        (_WORKER,),
+    ),
+    Mutant(
+        "a gap is believed at once",
+        "consumer/membership.py",
+        "        if fresh and fresh[0].offset > hold.next_offset and self._gaps.get(partition) != fresh[0].offset:\n",
+        "        if False:\n",
+        (_MEMBERSHIP,),
+    ),
+    Mutant(
+        "the gate stays open in a rebalance",
+        "consumer/membership.py",
+        "        self._open.clear()\n",
+        "",
+        (_MEMBERSHIP,),
+    ),
+    Mutant(
+        "a member that waits for PostgreSQL polls no more",
+        "consumer/worker.py",
+        "                membership.keep_polling(stop, settings.max_poll_interval / _POLLS),\n",
+        "",
+        (f"{_WATCH}::test_a_worker_that_waits_for_postgresql_keeps_its_partitions",),
+    ),
+    Mutant(
+        "a member that is stuck is left alone",
+        "consumer/watchdog.py",
+        "        if stalled := progress.stalled(now, self._limit):\n",
+        "        if stalled := None:\n",
+        (_WATCHDOG,),
+    ),
+    Mutant(
+        "a member that waits for PostgreSQL counts as stuck",
+        "consumer/watchdog.py",
+        "            if kafka is None or not database or self._was_away(now):\n",
+        "            if kafka is None or not database:\n",
+        (_WATCHDOG,),
+    ),
+    Mutant(
+        "an assignment that never comes is no matter",
+        "consumer/watchdog.py",
+        "        if unassigned >= self._limit:\n",
+        "        if False:\n",
+        (_WATCHDOG,),
+    ),
+    Mutant(
+        "members don't follow their supervisor",
+        "cli/supervisor.py",
+        '        *(sys.executable, "-m", "cli", "worker", FOLLOW),\n',
+        '        *(sys.executable, "-m", "cli", "worker"),\n',
+        (f"{_WATCH}::test_members_whose_supervisor_is_killed_end_too",),
+    ),
+)

@@ -1,0 +1,15 @@
+"""What a mutant is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """What is broken: in `file`, `old` becomes `new`; `tests` are those that have to notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
