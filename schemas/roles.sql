@@ -1,0 +1,142 @@
+-- Who may do what in the projector's database. Not part of `projector migrate`, which can't make roles: an
+-- administrator runs it with any client, after the first `projector migrate`, and again whenever somebody else than
+-- projector_owner has made tables. It may be run as often as one likes. What it takes from everybody: making tables in
+-- schema public, and temporary ones.
+--
+--     psql "$DATABASE_URL" --set ON_ERROR_STOP=1 --single-transaction --file schemas/roles.sql
+--
+-- The administrator is a superuser, or owns the database and has CREATEROLE. The roles are groups that nobody logs
+-- in as; docs/security.md says how a login gets one, and docs/decisions/0011 why it is done this way.
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- The groups. Roles belong to the whole cluster, so another database may have made them already.
+-- ---------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY[
+        'projector_owner',     -- owns every object: migrations
+        'projector_worker',    -- writes rows, in the tables that a batch writes
+        'projector_operator',  -- status and dead letters; what it retries is written as a worker writes
+        'projector_api',       -- reads read models
+        'projector_rebuild',   -- makes read models anew
+        'projector_relay'      -- publishes the outbox, which comes with a later release
+    ] LOOP
+        IF to_regrole(wanted) IS NULL THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        END IF;
+    END LOOP;
+    -- To hand things over to the owner one has to be a member of it; a superuser is.
+    IF NOT pg_has_role('projector_owner', 'USAGE') THEN
+        GRANT projector_owner TO CURRENT_USER;
+    END IF;
+END
+$$;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- Nobody may do what needn't be done: make tables in `public`, or temporary ones (which fill the disk
+-- and are allowed even in read-only transactions).
+-- ---------------------------------------------------------------------------------------------------
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format(
+        'GRANT CONNECT ON DATABASE %I TO projector_owner, projector_worker, projector_operator, projector_api, '
+        'projector_rebuild, projector_relay',
+        current_database()
+    );
+    -- `migrate` makes sure of its schemas each time, and a release may bring another one.
+    EXECUTE format('GRANT CREATE, TEMPORARY ON DATABASE %I TO projector_owner', current_database());
+END
+$$;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- The owner owns both schemas and all that is in them, whoever made it. Read models are views, which run
+-- with their owner's rights: who reads them needs no right on the tables behind.
+-- ---------------------------------------------------------------------------------------------------
+
+ALTER SCHEMA projector OWNER TO projector_owner;
+ALTER SCHEMA read_model OWNER TO projector_owner;
+
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT c.relnamespace::regnamespace AS schema, c.relname AS name, c.relkind AS kind
+        FROM pg_class AS c
+        WHERE c.relnamespace IN ('projector'::regnamespace, 'read_model'::regnamespace)
+          AND c.relkind IN ('r', 'p', 'v', 'm')  -- indexes and identities go with their table
+          AND c.relowner <> 'projector_owner'::regrole
+    LOOP
+        EXECUTE format(
+            'ALTER %s %s.%I OWNER TO projector_owner',
+            CASE found.kind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
+            found.schema, found.name
+        );
+    END LOOP;
+END
+$$;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- Workers: rows, never tables. What stands in this database is migrate's to write, and a worker's to read.
+-- ---------------------------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA projector TO projector_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA projector TO projector_worker;
+REVOKE INSERT, UPDATE, DELETE
+    ON projector.schema_migrations, projector.read_models, projector.rebuilds
+    FROM projector_worker;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- Operators: the same, but for the checkpoints. A retry writes what a batch writes and moves no position.
+-- ---------------------------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA projector TO projector_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA projector TO projector_operator;
+REVOKE INSERT, UPDATE, DELETE
+    ON projector.schema_migrations, projector.read_models, projector.rebuilds, projector.checkpoints
+    FROM projector_operator;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- The API: read models, and how fresh they are.
+-- ---------------------------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA projector, read_model TO projector_api;
+GRANT SELECT ON ALL TABLES IN SCHEMA read_model TO projector_api;
+GRANT SELECT ON projector.checkpoints TO projector_api;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- Rebuilds read the machinery, and may become the owner: PostgreSQL renames, drops and replaces for
+-- owners alone, and only what the owner makes has the rights below from the start. NOINHERIT: until
+-- SET ROLE projector_owner is said, it is a reader.
+-- ---------------------------------------------------------------------------------------------------
+
+ALTER ROLE projector_rebuild NOINHERIT;
+GRANT projector_owner TO projector_rebuild;
+GRANT USAGE ON SCHEMA projector TO projector_rebuild;
+GRANT SELECT ON ALL TABLES IN SCHEMA projector TO projector_rebuild;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- What the owner makes from now on: tables of new read models and their views, shadows of a rebuild.
+-- ---------------------------------------------------------------------------------------------------
+
+ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA projector
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO projector_worker, projector_operator;
+ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA projector
+    GRANT SELECT ON TABLES TO projector_rebuild;
+ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA read_model
+    GRANT SELECT ON TABLES TO projector_api;
