@@ -16,7 +16,7 @@ from typing import Literal
 from consumer.reference import Tombstone
 from producer.simulation import Delivery, Meaning
 from testkit.encodings import ENCODINGS, encoded
-from testkit.events import Event
+from testkit.events import Event, Happening
 
 _GARBAGE = (b"", b"{", b"not JSON", b"[1,2]", b"\xff\xfe", b'{"specversion":"1.0"}')
 _SPOILT = {"id": "", "source": "", "type": "", "time": "yesterday", "sequence": 0}
@@ -31,7 +31,7 @@ class Restart:
     at: Literal["before", "after"] = "before"
 
 
-Told = Event | Tombstone | Delivery | Restart
+Told = Happening | Delivery | Restart
 """What can be delivered: events and erasures as their producer means them, or records as they may arrive."""
 
 
@@ -49,7 +49,7 @@ class Deliveries(list[Delivery | Restart]):
 
 
 def deliver_badly(
-    events: Sequence[Event | Tombstone],
+    events: Sequence[Happening],
     seed: int,
     *,
     duplicates: float = 0.2,
@@ -73,7 +73,7 @@ def deliver_badly(
     return Deliveries(deliveries, seed)
 
 
-def as_delivery(told: Event | Tombstone | Delivery, random: Random | None = None) -> Delivery:
+def as_delivery(told: Happening | Delivery, random: Random | None = None) -> Delivery:
     """The record of what a producer means; in one of the three encodings, or in CloudEvents binary if none is drawn."""
     match told:
         case Delivery():
@@ -105,7 +105,7 @@ def _copy(random: Random, record: Delivery) -> Delivery:
     return replace(encoded(event, random.choice(("binary", "structured"))), key=key)
 
 
-def _broken(random: Random, events: Sequence[Event | Tombstone], poison: float) -> Iterator[Due]:
+def _broken(random: Random, events: Sequence[Happening], poison: float) -> Iterator[Due]:
     """Records that nobody can read: garbage, and spoilt events. None of an erased order, which would be dropped."""
     erased = {event.order_id for event in events if isinstance(event, Tombstone)}
     models = [event for event in events if not isinstance(event, Tombstone) and event["subject"] not in erased]

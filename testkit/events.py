@@ -18,6 +18,9 @@ from consumer.reference import Tombstone
 from producer.simulation import SimulationPlan, simulate
 
 Event = dict[str, Any]
+Happening = (
+    Event | Tombstone
+)  # what a producer may say: that something happened to an order, or that it is to be erased
 Line = dict[str, Any]
 
 BEGINNING = datetime(2026, 1, 1, 12, tzinfo=UTC)

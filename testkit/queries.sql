@@ -21,8 +21,8 @@ SELECT topic, partition, next_offset FROM projector.checkpoints;
 SELECT * FROM {relation};
 
 -- name: unreadable
--- How many records were no events.
-SELECT count(*) FROM projector.dead_letters WHERE reason = 'unreadable';
+-- How many records were no events, and are not by now.
+SELECT count(*) FROM projector.dead_letters WHERE reason = 'unreadable' AND resolution IS DISTINCT FROM 'retried';
 
 -- name: fates
 -- What became of the events of an order.
@@ -31,4 +31,4 @@ UNION ALL
 SELECT event_source, event_id, 'parked' FROM projector.parked_events WHERE order_id = $1
 UNION ALL
 SELECT event_source, event_id, 'dead letter, ' || reason || ': ' || error FROM projector.dead_letters
-WHERE order_id = $1 AND event_id IS NOT NULL;
+WHERE order_id = $1 AND event_id IS NOT NULL AND resolution IS DISTINCT FROM 'retried';

@@ -26,11 +26,11 @@ from consumer.reference import Tombstone
 from schemas.events import Decoded, Unreadable
 from schemas.wire import decode
 from testkit.delivery import as_delivery
-from testkit.events import Event
+from testkit.events import Happening
 from testkit.rows import Row, as_said, difference, rows_of
 from testkit.tables import Tables, changes_any
 
-Story = tuple[Event | Tombstone, ...]
+Story = tuple[Happening, ...]
 
 
 class Specification:
@@ -43,11 +43,11 @@ class Specification:
         self._given = given
         self._when = when
 
-    def given(self, *events: Event | Tombstone) -> Specification:
+    def given(self, *events: Happening) -> Specification:
         """What has happened before."""
         return Specification(self._model, (*self._given, *events), self._when)
 
-    def when(self, *events: Event | Tombstone) -> Specification:
+    def when(self, *events: Happening) -> Specification:
         """What happens now. In a worker it comes in a batch of its own, after what was given."""
         return Specification(self._model, self._given, (*self._when, *events))
 
@@ -97,11 +97,11 @@ _STALE = (
 )
 
 
-def _name(event: Event | Tombstone) -> str:
+def _name(event: Happening) -> str:
     return f"{event.order_id} erased" if isinstance(event, Tombstone) else f"{event['type']} ({event['id']})"
 
 
-def _read(event: Event | Tombstone) -> Decoded:
+def _read(event: Happening) -> Decoded:
     """The event as a worker reads it."""
     record = as_delivery(event)
     match decode(StoredRecord("testkit", 0, 0, 0, record.key, record.value, tuple(record.headers))):

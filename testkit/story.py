@@ -17,7 +17,7 @@ from consumer.reference import Broken, Tombstone
 from producer.simulation import Delivery
 from schemas import money
 from testkit.delivery import Deliveries, Restart, Told
-from testkit.events import Event, meant
+from testkit.events import Event, Happening, meant
 from testkit.rows import Row, rows_of
 
 _STATE = {field.name for field in fields(OrderState)}
@@ -75,7 +75,7 @@ class Story:
             return {row["order_id"]: OrderState(**_state(row)) for row in rows}
 
 
-def _meaning(told: Event | Tombstone | Delivery) -> reference.Event | Broken | Tombstone:
+def _meaning(told: Happening | Delivery) -> reference.Event | Broken | Tombstone:
     match told:
         case Tombstone():
             return told

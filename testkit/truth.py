@@ -64,7 +64,15 @@ async def _read_model(connection: Connection, story: Story, model: str | ReadMod
     differences = reference.compare(expected, actual, key, limit=_SHOWN + 1)
     orders = [order_id for one in differences for order_id in story.behind(model, one.key)]
     name = model if isinstance(model, str) else model.name
-    return _Finding(f"read_model.{name}", [str(one) for one in differences], orders)
+    return _Finding(f"read_model.{name}", [_text(one) for one in differences], orders)
+
+
+def _text(one: reference.Difference) -> str:
+    if one.column is not None:
+        return str(one)
+    if not one.actual:
+        return f"{one.key}: no such row"
+    return f"{one.key}: {'more than one row' if one.expected else 'a row that should not be there'}"
 
 
 async def _rows(connection: Connection, model: str | ReadModel) -> list[Row]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from consumer import reference
 from consumer.pending import StoredRecord
 from producer.simulation import Delivery
 from schemas.events import Decoded, Event, Tombstone, Unreadable
 from schemas.wire import decode
 from testkit.delivery import Deliveries, Restart, deliver_badly
-from testkit.events import Order, some_orders
+from testkit.events import Happening, Order, some_orders
 from testkit.story import Story
 
 EVENTS = some_orders(40, 3)
@@ -94,7 +92,7 @@ def test_all_three_encodings_come() -> None:
 
 
 def test_as_many_are_broken_as_asked_for_and_none_of_an_order_that_is_erased() -> None:
-    gone: list[dict[str, Any] | reference.Tombstone] = [Order("gone").placed(), Order("gone").erased()]
+    gone: list[Happening] = [Order("gone").placed(), Order("gone").erased()]
     broken = [one for one in records(deliver_badly([*EVENTS, *gone * 20], 7, poison=0.5)) if one.meant.kind == "broken"]
     assert len(broken) == round(0.5 * (len(EVENTS) + 40))
     assert "gone" not in {one.meant.order_id for one in broken}
