@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 
 from aiokafka import TopicPartition
 
+from consumer.checkpoints import Place
 from consumer.reference import Settled
 from schemas.connection import Connection
 from tests.faults.load import Log
@@ -58,16 +60,21 @@ async def mangled_letters(connection: Connection, log: Log, settled: Settled) ->
 async def wrong_offsets(scene: Scene, ends: Ends) -> list[str]:
     """Kafka's committed offset ≤ the checkpoint = the end of the log, in each partition."""
     checkpoints = await stands(scene.connection, ends)
-    partitions = [TopicPartition(*place) for place in ends]
-    async with scene.stage.admin() as admin:
-        group = str(scene.fleet.settings["PROJECTOR_GROUP_ID"])
-        committed = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    kafka = await committed(scene, ends)
     wrong = []
     for place, end in ends.items():
-        told, stands_at = committed[TopicPartition(*place)].offset, checkpoints[place]
+        told, stands_at = kafka[place], checkpoints[place]
         if not told <= stands_at == end:
             wrong.append(f"{place}: committed {told}, checkpoint {stands_at}, end {end}")
     return wrong
+
+
+async def committed(scene: Scene, places: Iterable[Place]) -> dict[Place, int]:
+    """How far Kafka was told that the fleet is; -1 where it was told nothing."""
+    group = str(scene.fleet.settings["PROJECTOR_GROUP_ID"])
+    async with scene.stage.admin() as admin:
+        found = await admin.list_consumer_group_offsets(group, partitions=[TopicPartition(*place) for place in places])
+    return {Place(*partition): known.offset for partition, known in found.items()}
 
 
 async def idle_in_transaction(connection: Connection) -> list[str]:

@@ -14,7 +14,7 @@ _LOGGED = {
     "batch_again": "again",
     "batch_discarded": "discarded batches",
     "session_ended": "sessions ended",
-    "partitions_taken": "taken",
+    "partitions_taken": "assignments",
     "kafka_commit_failed": "commits failed",
 }
 

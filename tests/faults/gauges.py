@@ -14,9 +14,14 @@ import psutil
 from runtime.embedded.ports import LOOPBACK
 from tests.support.fleet import Member
 
-Metrics = dict[str, float]  # a metric's values, added up over its labels
+Metrics = dict[str, float]  # by name with labels, and by name alone: added up over the labels
 
-_SAMPLE = re.compile(r"^(projector_[a-z_]+)(?:\{[^}]*\})? ([-0-9.e+]+)$", re.MULTILINE)
+_SAMPLE = re.compile(r"^(projector_[a-z_]+)(\{[^}]*\})? ([-0-9.e+]+)$", re.MULTILINE)
+_COUNTED = {
+    "fenced": "projector_fenced_total",
+    "discarded fetches": "projector_discarded_fetches_total",
+    "parked": 'projector_events_total{outcome="parked"}',
+}
 _ANSWER = 1.0  # seconds that a worker may take to answer; a frozen one doesn't
 
 
@@ -45,8 +50,7 @@ class Gauges:
 
     def counts(self) -> Counter[str]:
         """What workers counted of what the fault suite looks for."""
-        names = {"fenced": "projector_fenced_total", "discarded fetches": "projector_discarded_fetches_total"}
-        return Counter({name: int(self.total(metric)) for name, metric in names.items()})
+        return Counter({name: int(self.total(metric)) for name, metric in _COUNTED.items()})
 
     async def run(self) -> None:
         while True:
@@ -73,8 +77,9 @@ class Gauges:
 def parsed(text: str) -> Metrics:
     """Prometheus's text form."""
     found: Metrics = {}
-    for name, value in _SAMPLE.findall(text):
-        found[name] = found.get(name, 0) + float(value)
+    for name, labels, value in _SAMPLE.findall(text):
+        for key in {name, name + labels}:
+            found[key] = found.get(key, 0) + float(value)
     return found
 
 

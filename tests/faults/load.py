@@ -77,6 +77,10 @@ class Load:
         self._stop.set()
         if self._running is not None:
             await self._running
+        await self.acknowledged()
+
+    async def acknowledged(self) -> None:
+        """Returns when the broker has all that was handed over so far."""
         while self._pending:
             await asyncio.gather(*self._pending)
 

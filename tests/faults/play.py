@@ -55,7 +55,7 @@ async def _begin(fault: Fault, on: Scene) -> None:
     await on.replace()
     if fault.workers:
         await on.shared()
-    on.evidence["taken"] -= seen(on.fleet.members)["taken"]  # those are no fault's
+    on.evidence["assignments"] -= seen(on.fleet.members)["assignments"]  # those are no fault's
     if fault.rate:
         on.load.start(shop(seed=on.seed, topic=on.topic, **fault.plan), fault.rate, fault.least)
         await on.works()
@@ -85,7 +85,7 @@ async def _at_rest(on: Scene) -> list[str]:
 
     async def no_transaction() -> bool:
         assert await checks.idle_in_transaction(on.connection) == []
-        return True
+        return all("worker_started" in member.said() for member in on.running)  # else SIGTERM finds no handler yet
 
     async def no_connection() -> bool:
         return await checks.connections(on.connection) == 0

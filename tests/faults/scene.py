@@ -22,7 +22,7 @@ from tests.faults.gauges import Gauges
 from tests.faults.load import Load, Log
 from tests.faults.stage import Stage
 from tests.support.fleet import Fleet, Member, fleet, stands
-from tests.support.streams import LARGEST, Stream
+from tests.support.streams import Stream
 
 SESSION = 6.0  # seconds: the fleet's session time-out
 _STANDING = """
@@ -31,6 +31,7 @@ _STANDING = """
       AND (state = 'idle in transaction' OR wait_event_type = 'Lock')
       AND clock_timestamp() - state_change > make_interval(secs => $1)
 """
+_LARGEST = 16 * 1024 * 1024  # bytes of a record
 _LONG = 60.0  # seconds to wait for what should take two
 
 
@@ -125,7 +126,7 @@ async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> As
             enable_idempotence=True,  # else a broker that is killed has records twice, and broken ones have two letters
             acks="all",
             linger_ms=5,
-            max_request_size=LARGEST,
+            max_request_size=_LARGEST,
         ) as producer,
     ):
         load, gauges = Load(producer, topic), Gauges(lambda: workers.members)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,11 +66,11 @@ async def projector(*arguments: str, **settings: Any) -> Ended:
 class Member:
     """A `projector worker` that a test started. Its children, if it has any, share its process group."""
 
-    def __init__(self, arguments: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+    def __init__(self, command: Sequence[str], settings: Mapping[str, Any]) -> None:
         with tempfile.NamedTemporaryFile("wb", prefix="projector-member-", delete=False) as log:
             self._log = Path(log.name)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli", "worker", *arguments],
+                [sys.executable, *command],
                 cwd=ROOT,
                 env=environment(**settings),
                 stdin=subprocess.DEVNULL,
@@ -117,18 +117,19 @@ class Fleet:
         self.connection = connection
         self.members: list[Member] = []
         self.settings = dict(settings)
+        self.program: tuple[str, ...] = ("-m", "cli")
         self.losses = {0, -signal.SIGKILL}  # codes with which a member may end while others work on
-        self._url = str(settings["DATABASE_URL"])  # workers may be given another way to it later
+        self.url = str(settings["DATABASE_URL"])  # workers may be given another way to it later
 
     def start(self, *arguments: str, **settings: Any) -> Member:
         """One more member, with settings of its own if need be."""
-        self.members.append(Member(arguments, {**self.settings, **settings}))
+        self.members.append(Member((*self.program, "worker", *arguments), {**self.settings, **settings}))
         return self.members[-1]
 
     async def reconnect(self) -> None:
         """After the database was away."""
         self.connection.terminate()
-        self.connection = await asyncpg.connect(self._url)
+        self.connection = await asyncpg.connect(self.url)
 
     async def owners(self) -> dict[Place, str]:
         """Who took each partition last."""

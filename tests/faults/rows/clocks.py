@@ -1,0 +1,68 @@
+"""Clocks that are wrong, and jump."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.faults.evidence import logged
+from tests.faults.fault import fault
+from tests.faults.scene import Scene
+from tests.support.fleet import Member
+
+LIBRARIES = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+)
+
+
+@asynccontextmanager
+async def _clock(scene: Scene) -> AsyncIterator[None]:
+    """A clock for workers to run by: what its file says."""
+    library = _library()
+    if library is None:
+        pytest.skip("needs libfaketime (package faketime)")
+    with tempfile.NamedTemporaryFile("w", prefix="projector-clock-") as clock:
+        scene.tools["clock"] = Path(clock.name)
+        scene.tools["by it"] = {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": clock.name,
+            "FAKETIME_NO_CACHE": 1,
+            "DONT_FAKE_MONOTONIC": 1,  # no machine's does
+        }
+        yield
+
+
+def _library() -> str | None:
+    return next((path for path in LIBRARIES if Path(path).exists()), None)
+
+
+def _turn(scene: Scene, clock: str) -> None:
+    scene.tools["clock"].write_text(clock)
+
+
+@fault(40, "clocks an hour off, that jump", around=_clock, shown_by=("clocks",))
+async def wrong_clock(scene: Scene) -> None:
+    """Nothing depends on what time it is but labels."""
+    _turn(scene, "+1h")
+    member = scene.start(**scene.tools["by it"])
+    await scene.shared()
+    for jump in ("-1h", "+30d", "-3d"):
+        _turn(scene, jump)
+        scene.start()  # a rebalance: the worker logs it
+        await scene.shared()
+        await scene.works(300)
+    times = _hours_off(member)
+    assert times == {1, -1, 30 * 24, -3 * 24}
+    scene.evidence["clocks"] += len(times)
+
+
+def _hours_off(member: Member) -> set[int]:
+    """How wrong the times in its log are."""
+    times = [datetime.fromisoformat(line["timestamp"]) for line in logged(member)]
+    return {round((time - datetime.now(UTC)).total_seconds() / 3600) for time in times}
