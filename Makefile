@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROKER ?= tansu
+MINUTES ?= 20
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ down: $(READY) ## Stop them
 	$(BIN)/projector down
 
 .PHONY: test
-test: test-unit test-integration test-acceptance ## All tests, on real services
+test: test-unit test-integration test-acceptance test-faults-short ## All tests, on real services
 
 .PHONY: test-unit
 test-unit: $(READY) ## Tests without I/O, and of the published contracts
@@ -49,6 +50,18 @@ test-integration: $(READY) ## Tests against one real service each
 .PHONY: test-acceptance
 test-acceptance: $(READY) ## Real processes, killed and cut off
 	$(PYTEST) tests/acceptance
+
+.PHONY: test-faults-short
+test-faults-short: $(READY)
+	$(PYTEST) tests/faults
+
+.PHONY: test-faults
+test-faults: $(READY) ## Every fault of the matrix, the marked ones ten times (FAULT_SEED=n repeats a run)
+	FAULTS=full $(PYTEST) tests/faults
+
+.PHONY: soak
+soak: $(READY) ## Faults at random, one every 10 s, for MINUTES; then heal, drain, compare
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, layers, published contracts
