@@ -95,6 +95,11 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(timeout * 1000)),
                 **whole,
+                # A client that has vanished with its machine holds a connection for two minutes, not for the hours that
+                # are Linux's default.
+                "tcp_keepalives_idle": "60",
+                "tcp_keepalives_interval": "10",
+                "tcp_keepalives_count": "6",
                 # A statement of a client that was killed ends within this time, and its locks with it.
                 "client_connection_check_interval": "1000",
                 # Plans of array-driven statements are as good generic as custom, and planning costs each time.

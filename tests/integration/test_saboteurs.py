@@ -173,6 +173,9 @@ async def test_an_abandoned_connection_looks_open_from_both_ends() -> None:
         assert await client.hears_nothing()
         assert proxy.open_lines() == 1
         async with client_of(proxy.address) as other:
+            assert proxy.forget() == 1
+            with pytest.raises(ConnectionResetError):
+                await client.hear(1)
             await other.say(b"new")
             assert await other.hear(3) == b"new"
 

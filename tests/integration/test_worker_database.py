@@ -57,4 +57,5 @@ async def test_a_session_has_its_limits(database_url: str) -> None:
         version = await pool.fetchval("SELECT current_setting('server_version_num')::int / 10000")
         if version >= 17:
             assert await pool.fetchval("SHOW transaction_timeout") == "11s"
+        assert await pool.fetchval("SHOW tcp_keepalives_idle") == "60"
         assert await pool.fetchval("SHOW application_name") == "test-limits"

@@ -40,9 +40,9 @@ async def _freeze(scene: Scene, seconds: float) -> None:
     broker = scene.stage.kafka
     assert broker is not None
     assert broker.process is not None
-    with frozen(broker.process.pid):
+    with frozen(broker.process.pid) as [pid]:
         began = time.monotonic()
-        assert stands_still(broker.process.pid)
+        await eventually(lambda: stands_still(pid))
         leaver = scene.running[0]
         scene.expected -= 1
         leaver.signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -48,19 +48,19 @@ class Proxy:
 
     def cut(self) -> int:
         """Close every connection in good order; how many there were."""
-        return self._end_all("cut", abruptly=False)
+        return self._to("cut", self._lines, _end)
 
     def reset(self) -> int:
         """Break every connection off, as a machine does that has forgotten them; how many there were."""
-        return self._end_all("reset", abruptly=True)
+        return self._to("reset", self._lines, _break_off)
 
     def abandon(self) -> int:
         """Never carry a byte on the connections there are again, not even their end: half-open, from either side."""
+        return self._to("abandoned", self._lines, _abandon)
 
-        def act(line: Line, _: asyncio.Task[None]) -> None:
-            line.abandoned = True
-
-        return self._to_all("abandoned", act)
+    def forget(self) -> int:
+        """Break off those that were abandoned, as the ends' own machines do when they find out; how many there were."""
+        return self._to("forgotten", [line for line in list(self._lines) if line.abandoned], _break_off)
 
     def open_lines(self) -> int:
         """The connections there are."""
@@ -88,8 +88,7 @@ class Proxy:
             hang_up(writer, abruptly=True)
         tasks = list(self._lines.values())
         for line, task in list(self._lines.items()):
-            line.end(abruptly=True)
-            task.cancel()
+            _break_off(line, task)
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # transports that were told to close do so in the loop's next turn
 
@@ -117,19 +116,12 @@ class Proxy:
         finally:
             del self._lines[line]
 
-    def _end_all(self, what: str, *, abruptly: bool) -> int:
-        def act(line: Line, task: asyncio.Task[None]) -> None:
-            line.end(abruptly=abruptly)
-            task.cancel()
-
-        return self._to_all(what, act)
-
-    def _to_all(self, what: str, act: Callable[[Line, asyncio.Task[None]], None]) -> int:
+    def _to(self, what: str, lines: Iterable[Line], act: Callable[[Line, asyncio.Task[None]], None]) -> int:
         async def told() -> int:
-            lines = list(self._lines.items())
-            for line, task in lines:
+            found = [(line, self._lines[line]) for line in lines if line in self._lines]
+            for line, task in found:
                 act(line, task)
-            return len(lines)
+            return len(found)
 
         number = self._do(told())
         self.counts[what] += number
@@ -137,3 +129,17 @@ class Proxy:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
+
+
+def _end(line: Line, task: asyncio.Task[None]) -> None:
+    line.end(abruptly=False)
+    task.cancel()
+
+
+def _break_off(line: Line, task: asyncio.Task[None]) -> None:
+    line.end(abruptly=True)
+    task.cancel()
+
+
+def _abandon(line: Line, _: asyncio.Task[None]) -> None:
+    line.abandoned = True
