@@ -91,7 +91,7 @@ class ReadModelStore:
                     if before.placed_at is not None:
                         _add(delta.sums, model, before, -1)
         except Exception as error:
-            raise ProjectionFailed(model.name, error) from error
+            raise ProjectionFailed(model.name, error) from None
 
     def _add_rows(self, delta: _DocumentDelta, moved: list[tuple[OrderState, OrderState]]) -> None:
         model = delta.model
@@ -108,7 +108,7 @@ class ReadModelStore:
                 elif new is None and old is not None:
                     delta.removed.append(after.order_id)
         except Exception as error:
-            raise ProjectionFailed(model.name, error) from error
+            raise ProjectionFailed(model.name, error) from None
 
 
 @dataclass

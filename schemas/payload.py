@@ -20,6 +20,7 @@ from schemas.upcasts import CURRENT, upcast
 
 _VALIDATE_JSON = {name: adapter.validator.validate_json for name, adapter in ADAPTERS.items()}
 _ABSENT = frozenset((b"", b"null"))
+_ADDRESS = "shipping_address"
 
 
 def read(event_type: str, schemaversion: int, raw: bytes) -> tuple[Any, str | None]:
@@ -117,12 +118,18 @@ def _number(value: Any) -> Any:
 def _first_problem(error: ValidationError) -> str:
     """Where and what, without the value: it may be personal, and it stands in the raw bytes anyway."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(("data", *map(str, first["loc"])))
+    where = _place(first["loc"])
     if first["type"] == "string_pattern_mismatch" and first["loc"][-1] in ("unit_price", "amount"):
         return f"{where}: not an amount from 0, below 10^14, with at most 4 decimal places"
     if first["type"] == "less_than":
         return f"{where}: more than 4,000 digits"  # the message has the bound in full
     return f"{where}: {first['msg']}"
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """Where in the data; but the names inside an address are the producer's own, and may be personal."""
+    named = path[: path.index(_ADDRESS) + 1] if _ADDRESS in path else path
+    return ".".join(("data", *map(str, named), *("*" for _ in path[len(named) :][:1])))
 
 
 def _words(error: ValueError) -> str:

@@ -74,6 +74,7 @@ async def shop(postgres_url: str) -> AsyncIterator[Shop]:
 
 def logins_of_the_docs(prefix: str, database: str) -> str:
     """The statements that docs/security.md tells an administrator to run."""
+    block: str
     [block] = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "security.md").read_text("utf-8"), re.DOTALL)
     return block.replace("shop_", f"{prefix}_").replace("DATABASE shop", f"DATABASE {database}").replace("…", PASSWORD)
 
