@@ -137,7 +137,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON projector.ledger
 
 
 async def test_what_postgresql_refuses_stays_a_letter_and_the_rest_is_applied(fed: Engine) -> None:
-    fed.send(*(event for order in "ab" for event in (placed(order), confirmed(order, 2))), shipped("a", 3))
+    fed.send(*(event for order in "ab" for event in (confirmed(order, 2), placed(order))), shipped("a", 3))
     await run_as_older(fed, lambda _: True)
     async with fed.pool.acquire() as connection:
         await connection.execute(_REFUSAL)

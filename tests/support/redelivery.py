@@ -39,24 +39,6 @@ async def letters(fed: Engine) -> list[dict[str, Any]]:
     return await fed.fetch("SELECT * FROM projector.dead_letters ORDER BY id")
 
 
-def moved(deliveries: Sequence[Delivery], retried: Sequence[tuple[str, str]]) -> list[Delivery]:
-    """The deliveries that lead to where a retry of these (source, id) leads, in that order.
-
-    As long as an event lay in dead letters it had no effect but that its copies were duplicates: to the reference
-    model it comes when it is retried, and neither it nor any copy came before.
-    """
-    kept = [delivery for delivery in deliveries if _identity(delivery) not in set(retried)]
-    first = {_identity(delivery): delivery for delivery in reversed(deliveries)}
-    return kept + [first[who] for who in retried]
-
-
-def _identity(delivery: Delivery) -> tuple[str, str]:
-    """(source, id) of an event, and what no event has of anything else."""
-    if isinstance(delivery, reference.Event):
-        return delivery.attributes["source"], delivery.attributes["id"]
-    return "", ""
-
-
 async def run_as_older(fed: Engine, refuses: Callable[[Decoded], bool]) -> Outcome:
     """Apply what is in the logs as a version did that could not yet read some of it."""
     await fed.take()
@@ -64,6 +46,11 @@ async def run_as_older(fed: Engine, refuses: Callable[[Decoded], bool]) -> Outco
     read = [Unreadable("as an older version put it", None, None, one.record) if refuses(one) else one for one in items]
     outcome, fed.holds = await fed.processor.process(read, fed.holds)
     return outcome
+
+
+def of_places(places: set[tuple[int, int]]) -> Callable[[Decoded], bool]:
+    """Records at these partitions and offsets."""
+    return lambda item: (item.record.partition, item.record.offset) in places
 
 
 def of_version(*versions: int) -> Callable[[Decoded], bool]:
