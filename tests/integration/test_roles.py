@@ -18,7 +18,9 @@ from consumer.read_models import READ_MODELS
 from examples.adding_a_read_model.orders_by_country import OrdersByCountry
 from schemas.connection import Connection
 from testkit.databases import apply_migrations, create_database, drop_database, fresh_name
+from tests.support.engine import TOPIC, engine, placed
 from tests.support.fleet import ROOT, fleet, projector
+from tests.support.redelivery import confirmed, of_version, run_as_older
 from tests.support.streams import demo_stream, differences, publish
 
 ROLES = (ROOT / "schemas" / "roles.sql").read_text("utf-8")
@@ -95,6 +97,20 @@ async def test_a_worker_does_all_its_work_and_an_operator_sees_it(shop: Shop, ka
     for command in (("status",), ("dead-letters", "list"), ("dead-letters", "show", "1")):
         told = await projector(*command, **where, DATABASE_URL=shop.url_as("operator"))
         assert told.code == 0, told.err
+
+
+async def test_an_operator_retries_and_discards_what_a_worker_has_buried(shop: Shop) -> None:
+    async with engine(shop.url_as("worker")) as fed:
+        fed.send(placed("retried"), confirmed("retried", 2), placed("discarded"))
+        await run_as_older(fed, of_version(1))
+        ours = f"FROM projector.dead_letters WHERE topic = '{TOPIC}' ORDER BY id"
+        [_, lost] = [str(one["id"]) for one in await fed.fetch(f"SELECT id {ours}")]
+        for command in (("retry", "--order", "retried"), ("discard", lost, "--why", "a test")):
+            done = await projector("dead-letters", *command, "--execute", DATABASE_URL=shop.url_as("operator"))
+            assert done.code == 0, done.err
+        assert await fed.value("SELECT version FROM projector.orders WHERE order_id = 'retried'") == 2
+        resolutions = [one["resolution"] for one in await fed.fetch(f"SELECT resolution {ours}")]
+        assert resolutions == ["retried", "discarded"]
 
 
 async def test_the_owner_migrates_again_and_what_it_adds_is_for_the_others_at_once(shop: Shop) -> None:
