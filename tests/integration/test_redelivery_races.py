@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+import consumer.letters
 from consumer.checkpoints import Place
 from consumer.discard import discard
 from consumer.letters import Selection
 from consumer.processor import Processor
-from consumer.projection import Outcome, Projection
+from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
 from consumer.redelivery import Redelivery, Retried
 from consumer.reference import Event, Tombstone
@@ -35,7 +37,7 @@ from tests.support.redelivery import (
 )
 from tests.support.redelivery import shipped as shipped_badly
 
-Steps = Callable[[], Awaitable[Any]]
+Steps = Callable[..., Awaitable[Any]]
 
 
 @pytest_asyncio.fixture
@@ -54,18 +56,14 @@ class Halting(Projection):
 
     async def prepare(self, *arguments: Any) -> None:
         await super().prepare(*arguments)
-        await self._halt("before it has locked anything")
-
-    async def apply(self, *arguments: Any, **more: Any) -> Outcome:
-        await self._halt("when it has taken its letters")
-        return await super().apply(*arguments, **more)
+        await self.halt("before it has locked anything")
 
     async def _decide(self, *arguments: Any, **more: Any) -> Any:
         decided = await super()._decide(*arguments, **more)
-        await self._halt("before it writes")
+        await self.halt("before it writes")
         return decided
 
-    async def _halt(self, where: str) -> None:
+    async def halt(self, where: str) -> None:
         if where == self._where and not self.go_on.is_set():
             self.there.set()
             await self.go_on.wait()
@@ -96,8 +94,8 @@ def again(fed: Engine, projection: Projection, retries: list[str]) -> Steps:
     return run
 
 
-async def overtaken(fed: Engine, slow: Halting, slow_steps: Steps, fast_steps: Steps) -> Any:
-    """What the slow one returns, if the fast one comes from behind and does all it can while it halts."""
+async def overtaken(fed: Engine, slow: Halting, slow_steps: Steps, fast_steps: Steps) -> tuple[Any, Any]:
+    """What the two return, if the fast one comes from behind and does all it can while the slow one halts."""
     async with asyncio.timeout(30):
         first = asyncio.ensure_future(slow_steps())
         await slow.there.wait()
@@ -108,8 +106,7 @@ async def overtaken(fed: Engine, slow: Halting, slow_steps: Steps, fast_steps: S
 
         await eventually(done_or_in_a_queue)
         slow.go_on.set()
-        await second
-        return await first
+        return await asyncio.gather(first, second)
 
 
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -122,23 +119,29 @@ HALTS = [
 ]
 
 
-async def race(fed: Engine, halt: tuple[str, str]) -> tuple[dict[int, str], list[str]]:
-    """A retry of all letters against a worker with what is left in the logs. What became of the letters; retries."""
+async def race(fed: Engine, halt: tuple[str, str]) -> None:
+    """A retry of all letters against a worker with what is left in the logs."""
     await fed.take()
     who, where = halt
     retries: list[str] = []
     slow, fast = Halting(where), Projection(READ_MODELS)
-    if who == "live":
-        done: list[Retried] = []
-
-        async def retried() -> None:
-            done.extend(await again(fed, fast, retries)())
-
-        await overtaken(fed, slow, live(fed, slow, retries), retried)
-    else:
-        done = await overtaken(fed, slow, again(fed, slow, retries), live(fed, fast, retries))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("consumer.letters.take", halting(slow, "when it has taken its letters", consumer.letters.take))
+        if who == "live":
+            await overtaken(fed, slow, live(fed, slow, retries), again(fed, fast, retries))
+        else:
+            await overtaken(fed, slow, again(fed, slow, retries), live(fed, fast, retries))
     assert [text for text in retries if "40P01" in text] == [], "a deadlock"
-    return becomes(done), retries
+
+
+def halting(slow: Halting, where: str, steps: Steps) -> Steps:
+    """The same steps, and a halt after them."""
+
+    async def both(*arguments: Any) -> None:
+        await steps(*arguments)
+        await slow.halt(where)
+
+    return both
 
 
 races = pytest.mark.parametrize("halt", HALTS, ids=" ".join)
@@ -215,17 +218,24 @@ async def test_the_order_is_erased_while_its_letter_is_retried(fed: Engine, halt
     assert await letters(fed) == []
 
 
+@races
+async def test_the_order_is_erased_with_a_letter_that_is_retried(fed: Engine, halt: tuple[str, str]) -> None:
+    """Erasure has to find the letter, and the retry the order: one waits for the other, and not both."""
+    early = confirmed("a", 1)
+    fed.send(early)
+    await fed.run()
+    fed.append(None, key=b"a", partition=1)
+    await race(fed, halt)
+    assert await fed.differences([Event(early), Tombstone("a")]) == []
+    assert await letters(fed) == []
+
+
 async def test_two_retries_at_once_apply_a_letter_once(fed: Engine) -> None:
     fed.send(placed("a"), confirmed("a", 2), placed("b"))
     await run_as_older(fed, lambda _: True)
     slow, retries = Halting("before it has locked anything"), list[str]()
-    both: list[Retried] = []
-
-    async def second() -> None:
-        both.extend(await again(fed, Projection(READ_MODELS), retries)())
-
-    both += await overtaken(fed, slow, again(fed, slow, retries), second)
-    assert sorted(fate.becomes for one in both for fate in one.letters) == ["applied"] * 3
+    both = await overtaken(fed, slow, again(fed, slow, retries), again(fed, Projection(READ_MODELS), retries))
+    assert sorted(fate.becomes for done in both for one in done for fate in one.letters) == ["applied"] * 3
     assert await fed.differences([Event(placed("a")), Event(confirmed("a", 2)), Event(placed("b"))]) == []
 
 
@@ -234,11 +244,9 @@ async def test_a_letter_discarded_while_it_is_retried_is_one_of_the_two(fed: Eng
     await run_as_older(fed, of_version(2))
     [letter] = await letters(fed)
     slow, retries = Halting("before it has locked anything"), list[str]()
-
-    async def give_up() -> None:
-        assert await discard(fed.pool, [letter["id"]], why="no use", by="tester", execute=True)
-
-    assert becomes(await overtaken(fed, slow, again(fed, slow, retries), give_up)) == {}
+    give_up = partial(discard, fed.pool, [letter["id"]], why="no use", by="tester", execute=True)
+    retried, discarded = await overtaken(fed, slow, again(fed, slow, retries), give_up)
+    assert (becomes(retried), [one.letter for one in discarded]) == ({}, [letter["id"]])
     [letter] = await letters(fed)
     assert (letter["resolution"], letter["resolution_note"]) == ("discarded", "no use")
     assert await fed.value("SELECT version FROM read_model.order_summary") == 1
