@@ -136,7 +136,16 @@ async def test_status_tells_machines_and_people_how_it_stands(known: dict[str, s
     shown = await projector("status", **known)
     assert shown.code == 0
     assert "parked 1 events of 1 orders" in shown.out
+    assert "wait for longer" not in shown.out
     assert "1 unreadable, 1 version_conflict" in shown.out
+
+
+async def test_status_says_what_waits_for_longer_than_it_should(known: dict[str, str], database: Connection) -> None:
+    await database.execute("UPDATE projector.parked_events SET parked_at = now() - interval '90 s'")
+    found = said(await projector("status", "--json", **known, PROJECTOR_PARKED_LIMIT="60"))
+    assert (found["parked"], found["parked_older"], found["parked_limit"]) == (1, 1, 60.0)
+    shown = await projector("status", **known, PROJECTOR_PARKED_LIMIT="60")
+    assert "1 of them wait for longer than 60 s" in shown.out
 
 
 async def test_dead_letters_are_listed_the_newest_first(known: dict[str, str]) -> None:
@@ -175,6 +184,12 @@ async def test_a_dead_letter_is_shown_with_its_bytes(known: dict[str, str]) -> N
         ("up", "--broker", "rabbit"),
         ("dead-letters", "list", "--reason", "whim"),
         ("dead-letters", "show", "one"),
+        ("dead-letters", "retry"),
+        ("dead-letters", "retry", "0"),
+        ("dead-letters", "retry", "--execute"),
+        ("dead-letters", "discard", "--why", "x"),
+        ("dead-letters", "discard", "1"),
+        ("dead-letters", "discard", "1", "--why", " "),
         ("status", "--no-such-option"),
     ],
     ids=" ".join,
@@ -202,7 +217,7 @@ async def test_a_bad_setting_is_named_and_secrets_are_not(settings: dict[str, st
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("command", ["migrate", "status", "worker", "dead-letters list"])
+@pytest.mark.parametrize("command", ["migrate", "status", "worker", "dead-letters list", "dead-letters retry --all"])
 async def test_a_database_that_is_not_there_is_a_dependency_out_of_reach(command: str) -> None:
     ended = await projector(*command.split(), DATABASE_URL=NO_DATABASE)
     assert (ended.code, ended.out) == (3, "")
