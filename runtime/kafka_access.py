@@ -30,7 +30,7 @@ from runtime import tls
 from runtime.settings import Settings
 from schemas.errors import Refused
 
-_PATIENCE = 10.0  # seconds for a broker to let us in, or not; then it is away
+_PATIENCE = 5.0  # seconds for a broker to let us in, or not; then it is away
 _GOODBYE = 1.0
 _GROUP = 0  # of the coordinators, the consumer groups'
 

@@ -214,6 +214,18 @@ async def test_a_broker_that_says_nothing_is_away(guarded: Guarded, monkeypatch:
     assert visitors
 
 
+async def test_sigterm_is_obeyed_at_once_while_a_worker_waits_to_be_let_in(database_url: str) -> None:
+    visitors: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: visitors.append(writer), "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with fleet(address, database_url, "any") as members:
+            members.start()
+            await eventually(lambda: len(visitors) > 0, 30)
+            assert await members.stop(timeout=4) == [0]  # before it would give up
+        for visitor in visitors:
+            visitor.close()
+
+
 async def test_a_certificate_that_expires_while_a_worker_runs_is_a_broker_that_is_away(
     guarded: Guarded, database_url: str
 ) -> None:
