@@ -105,7 +105,11 @@ async def test_members_whose_supervisor_is_killed_end_too(kafka_bootstrap: str, 
         pids = await eventually(members, timeout=30)
         supervisor.signal(signal.SIGKILL)
         await supervisor.ended()
-        await eventually(lambda: not any(_runs(pid) for pid in pids), timeout=15)
+        try:
+            await eventually(lambda: not any(_runs(pid) for pid in pids), timeout=15)
+        finally:
+            for pid in filter(_runs, pids):
+                os.kill(pid, signal.SIGKILL)
         assert "supervisor_gone" in supervisor.said()
 
 
