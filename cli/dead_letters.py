@@ -61,11 +61,14 @@ app.command("discard")(discard.discard)
 
 
 def _listed(one: Mapping[str, Any]) -> str:
-    """One letter in two lines, however wide the terminal: which, and why."""
+    """One letter in a few lines, however wide the terminal: which, why, and how it ended."""
     order = "no order" if one["order_id"] is None else f"order {plain(one['order_id'])}"
     record = f"{one['topic']}/{one['partition']}@{one['offset']}"
     which = f"{one['id']}  {one['state']}  {one['reason']}  {order}  {record}  {counted(one['attempts'], 'attempt')}"
-    return f"{which}\n    {plain(one['last_error'] or one['error'])}"
+    lines = [which, plain(one["last_error"] or one["error"])]
+    if one["resolved_by"] is not None:
+        lines.append(plain(f"{one['state']} by {one['resolved_by']}: {one['resolution_note']}"))
+    return "\n    ".join(lines)
 
 
 async def _ask(database_url: str | None, question: Any) -> Any:

@@ -108,7 +108,7 @@ def _said(fate: Fate) -> str:
 def _sum_up(done: Sequence[Retried], execute: bool) -> None:
     fates = [fate for one in done for fate in one.letters]
     refused = sum(fate.becomes == "refused" for fate in fates)
-    resolved, stay = ("resolved", "stay open") if execute else ("would be resolved", "would stay open")
-    typer.echo(f"{counted(len(fates), 'letter')}: {len(fates) - refused} {resolved}, {refused} {stay}")
+    resolved = "resolved" if execute else "would be resolved"
+    typer.echo(f"{counted(len(fates), 'letter')}: {len(fates) - refused} {resolved}, {refused} still open")
     if not execute:
         typer.echo(DRY_RUN)

@@ -52,7 +52,7 @@ async def test_a_retry_says_what_it_would_do_and_does_it_when_told_to(fed: Engin
     assert told.out.splitlines() == [
         "order a: 2 events would be applied",
         f"  letter {good}: applied",
-        "1 letter: 1 would be resolved, 0 would stay open",
+        "1 letter: 1 would be resolved, 0 still open",
         DRY_RUN,
     ]
     assert await open_ones(fed) == [(good, 1), (bad, 1)]
@@ -61,7 +61,7 @@ async def test_a_retry_says_what_it_would_do_and_does_it_when_told_to(fed: Engin
     assert done.out.splitlines() == [
         "order a: 2 events applied",
         f"  letter {good}: applied",
-        "1 letter: 1 resolved, 0 stay open",
+        "1 letter: 1 resolved, 0 still open",
     ]
     assert await open_ones(fed) == [(bad, 1)]
     assert await fed.value("SELECT version FROM read_model.order_summary WHERE order_id = 'a'") == 3
@@ -79,12 +79,13 @@ async def test_a_retry_that_leaves_something_refused_ends_with_1(fed: Engine, da
     assert f"letter {bad}: still refused: invalid_history: order.placed at version 2" in told.out
     done = await asked(database_url, "retry", "--all", "--execute")
     assert done.code == 1
-    assert "2 letters: 1 resolved, 1 stay open" in done.out
+    assert "2 letters: 1 resolved, 1 still open" in done.out
     assert await open_ones(fed) == [(bad, 2)]
     listed = await asked(database_url, "list", "--all")
     assert f"{bad}  open  invalid_history  order b" in listed.out
     assert "2 attempts" in listed.out
     assert "  retried  unreadable  order a" in listed.out
+    assert f"    retried by {ME}: applied" in listed.out
 
 
 async def test_a_retry_tells_machines_the_same(fed: Engine, database_url: str) -> None:
@@ -102,7 +103,7 @@ async def test_a_retry_tells_machines_the_same(fed: Engine, database_url: str) -
 
 async def test_nothing_to_retry_is_no_fault(fed: Engine, database_url: str) -> None:
     ended = await asked(database_url, "retry", "--order", "nobody", "--execute")
-    assert (ended.code, ended.out) == (0, "0 letters: 0 resolved, 0 stay open\n")
+    assert (ended.code, ended.out) == (0, "0 letters: 0 resolved, 0 still open\n")
 
 
 async def test_a_discard_says_what_stays_parked_and_is_the_end(fed: Engine, database_url: str) -> None:
