@@ -27,6 +27,8 @@ from schemas.errors import OutOfPlace, Refused
 
 _log = structlog.get_logger("projector.membership")
 
+_ACQUIRE = 10.0  # seconds to wait for a connection
+
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
     """The partitions of one consumer session. `failed` holds what went wrong in a rebalance, if anything did."""
@@ -105,9 +107,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         with translated():
             first = await self._consumer.beginning_offsets(assigned)
         starts = {Place(one.topic, one.partition): first[one] for one in assigned}
-        with postgres.translated():
-            async with self._pool.acquire(timeout=10) as connection:
-                self.holds = await checkpoints.take(connection, starts, self._owner)
+        async with postgres.leased(self._pool, _ACQUIRE) as connection:
+            self.holds = await checkpoints.take(connection, starts, self._owner)
         for place, hold in self.holds.items():
             if hold.next_offset < starts[place]:
                 raise Refused(
@@ -210,8 +211,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Move checkpoints over offsets that hold nothing to apply: a lag that nobody could work off otherwise."""
         moves = [Move(place, self.holds[place], position, None) for place, position in sorted(positions.items())]
         try:
-            with self.working(), postgres.translated():
-                async with self._pool.acquire(timeout=10) as connection:
+            with self.working():
+                async with postgres.leased(self._pool, _ACQUIRE) as connection:
                     await checkpoints.advance(connection, moves)
         except OutOfPlace:
             self._observation.fenced()

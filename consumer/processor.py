@@ -19,7 +19,7 @@ from consumer.attempts import OnRetry, until_done
 from consumer.checkpoints import Hold, Move, Place
 from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
-from runtime.postgres import translated
+from runtime.postgres import leased
 from schemas.connection import Pool
 from schemas.errors import Unstorable
 from schemas.events import Decoded, Event, Unreadable
@@ -77,16 +77,15 @@ class Processor:
     async def _once(self, items: Sequence[Decoded], holds: Holds, *, careful: bool) -> tuple[Outcome, Holds]:
         moves = _moves(items, holds)
         shard = min(move.hold.shard for move in moves)
-        with translated():
-            async with self._pool.acquire(timeout=_ACQUIRE) as connection:
-                await self._projection.prepare(connection, items)
-                await self._failpoints.reach("before_tx")
-                async with connection.transaction():
-                    await checkpoints.advance(connection, moves)
-                    await self._failpoints.reach("mid_tx")
-                    outcome = await self._projection.apply(connection, items, shard, careful=careful)
-                    await self._failpoints.reach("before_db_commit")
-                await self._failpoints.reach("after_db_commit")
+        async with leased(self._pool, _ACQUIRE) as connection:
+            await self._projection.prepare(connection, items)
+            await self._failpoints.reach("before_tx")
+            async with connection.transaction():
+                await checkpoints.advance(connection, moves)
+                await self._failpoints.reach("mid_tx")
+                outcome = await self._projection.apply(connection, items, shard, careful=careful)
+                await self._failpoints.reach("before_db_commit")
+            await self._failpoints.reach("after_db_commit")
         moved = {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves}
         return outcome, {**holds, **moved}
 

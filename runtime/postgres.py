@@ -120,6 +120,22 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
             made.terminate()
 
 
+@asynccontextmanager
+async def leased(pool: Pool, wait: float) -> AsyncIterator[Connection]:
+    """One of the pool's connections, waited for up to `wait` seconds. Driver errors leave the block as this project's.
+
+    A server that is read-only may be a primary no longer, and stay reachable: its connections would say so for ever.
+    They are given up for new ones, which lead to where the primary is by now.
+    """
+    with translated():
+        async with pool.acquire(timeout=wait) as connection:
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                await pool.expire_connections()
+                raise
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Driver errors inside the block leave it as this project's."""
