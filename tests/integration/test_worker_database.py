@@ -59,3 +59,13 @@ async def test_a_session_has_its_limits(database_url: str) -> None:
             assert await pool.fetchval("SHOW transaction_timeout") == "11s"
         assert await pool.fetchval("SHOW tcp_keepalives_idle") == "60"
         assert await pool.fetchval("SHOW application_name") == "test-limits"
+
+
+async def test_connections_to_a_server_that_is_read_only_are_given_up(database_url: str) -> None:
+    async with postgres.pool(settings_for("localhost:1", database_url, "any"), "test-read-only", 2) as pool:
+        with pytest.raises(Unavailable, match="25006"):
+            async with postgres.leased(pool, 5) as connection, connection.transaction(readonly=True):
+                before = await connection.fetchval("SELECT pg_backend_pid()")
+                await connection.execute("CREATE TABLE written (a integer)")
+        async with postgres.leased(pool, 5) as connection:
+            assert await connection.fetchval("SELECT pg_backend_pid()") != before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 _MEMBERSHIP = "tests/integration/test_worker_membership.py"
+_DATABASE = "tests/integration/test_worker_database.py"
 _WATCH = "tests/acceptance/test_fleet_watch.py"
 _WATCHDOG = "tests/integration/test_watchdog.py"
 _WORKER = "tests/integration/test_worker.py"
@@ -87,5 +88,12 @@ FLEET = (
         '        *(sys.executable, "-m", "cli", "worker", FOLLOW),\n',
         '        *(sys.executable, "-m", "cli", "worker"),\n',
         (f"{_WATCH}::test_members_whose_supervisor_is_killed_end_too",),
+    ),
+    Mutant(
+        "connections to a server that is read-only are kept",
+        "runtime/postgres.py",
+        "                await pool.expire_connections()\n",
+        "",
+        (f"{_DATABASE}::test_connections_to_a_server_that_is_read_only_are_given_up",),
     ),
 )
