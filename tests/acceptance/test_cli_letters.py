@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
+import shlex
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
-from tests.support.engine import Engine, engine, placed
+from tests.support.engine import Engine, attributes, engine, placed
 from tests.support.fleet import Ended, projector
 from tests.support.redelivery import confirmed, letters, of_version, run_as_older
 
 DRY_RUN = "dry run; nothing was changed; --execute to do it"
+PAGE = (Path(__file__).parents[2] / "docs" / "dead-letters.md").read_text("utf-8")
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -159,3 +164,42 @@ async def test_what_came_from_outside_cannot_steer_the_terminal(fed: Engine, dat
         ended = await asked(database_url, *command)
         assert r"\x1b[31mred\n" in ended.out
         assert "\x1b" not in ended.out
+
+
+async def test_the_page_on_dead_letters_shows_what_is_printed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = {"customer_id": "c-1", "customer_name": "Ada", "currency": "EUR"}
+    old = {**flat, "items": [{"sku": "s", "quantity": 1, "unit_price": "1"}]}
+    async with engine(database_url) as fed:
+        fed.send(
+            {**attributes("o-1042", 1, "order.placed", old), "schemaversion": 0},
+            *(confirmed("o-1042", version) for version in (2, 3)),
+            *(placed("o-1043"), confirmed("o-1043", 2), placed("o-1043", 3)),
+            *(confirmed("o-1043", version) for version in (4, 5)),
+            confirmed("o-1043", 1, id_="rival"),
+        )
+        monkeypatch.setattr("schemas.upcasts._UPCASTS", {})  # the release before; the command is of this one
+        await fed.run()
+    blocks = "".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))
+    commands = re.findall(r"^\$ projector dead-letters (.*)\n((?:(?!\$ ).*\n)*)", blocks, re.MULTILINE)
+    assert len(commands) == 6
+    for command, shown in commands:
+        ended = await asked(database_url, *shlex.split(command))
+        assert ended.out + ended.err == shown, command
+
+
+async def test_the_queries_on_the_page_find_what_is_held_up(fed: Engine) -> None:
+    count, held_up, missing = [
+        query for part in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) for query in split(part)
+    ]
+    assert [row["count"] for row in await fed.fetch(count)] == [1, 1]
+    assert [(row["order_id"], row["version"], row["parked"]) for row in await fed.fetch(held_up)] == [("b", 2, 2)]
+    assert {(row["order_id"], row["missing"], row["parked"]) for row in await fed.fetch(missing)} == {
+        ("a", 2, 1),
+        ("b", 2, 2),
+    }
+
+
+def split(queries: str) -> list[str]:
+    return [query for query in queries.split(";") if query.strip()]
