@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from runtime import postgres
+from schemas.connection import Pool
 from schemas.errors import LostRace, ProjectorError, Refused, Unavailable, Unstorable
 from tests.support.fleet import settings_for
 
@@ -61,11 +62,20 @@ async def test_a_session_has_its_limits(database_url: str) -> None:
         assert await pool.fetchval("SHOW application_name") == "test-limits"
 
 
+async def writes_read_only(pool: Pool) -> None:
+    async with postgres.leased(pool, 5) as connection, connection.transaction(readonly=True):
+        await connection.execute("CREATE TABLE written (a integer)")
+
+
+async def backend(pool: Pool) -> int:
+    async with postgres.leased(pool, 5) as connection:
+        return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+
 async def test_connections_to_a_server_that_is_read_only_are_given_up(database_url: str) -> None:
-    async with postgres.pool(settings_for("localhost:1", database_url, "any"), "test-read-only", 2) as pool:
+    async with postgres.pool(settings_for("localhost:1", database_url, "any"), "test-read-only", 1) as pool:
+        before = await backend(pool)
+        assert await backend(pool) == before
         with pytest.raises(Unavailable, match="25006"):
-            async with postgres.leased(pool, 5) as connection, connection.transaction(readonly=True):
-                before = await connection.fetchval("SELECT pg_backend_pid()")
-                await connection.execute("CREATE TABLE written (a integer)")
-        async with postgres.leased(pool, 5) as connection:
-            assert await connection.fetchval("SELECT pg_backend_pid()") != before
+            await writes_read_only(pool)
+        assert await backend(pool) != before

@@ -21,7 +21,8 @@ FLEET = (
     Mutant(
         "a batch fetched under another epoch is used",
         "consumer/membership.py",
-        "        if epoch != self.epoch:\n            self._observation.discarded()\n            self._go_back(fetched)\n            return epoch, []\n",
+        "        if epoch != self.epoch:\n            self._observation.discarded()\n"
+        "            self._go_back(fetched)\n            return epoch, []\n",
         "",
         (_MEMBERSHIP,),
     ),
