@@ -38,6 +38,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
+def base_seed() -> int:
+    """Of this session."""
+    return SEED
+
+
+@pytest.fixture
 def played(pytestconfig: pytest.Config) -> list[Played]:
     """The runs of this session; the table is made of it."""
     return pytestconfig.stash.setdefault(PLAYED, [])

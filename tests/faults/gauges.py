@@ -20,6 +20,7 @@ _SAMPLE = re.compile(r"^(projector_[a-z_]+)(\{[^}]*\})? ([-0-9.e+]+)$", re.MULTI
 _COUNTED = {
     "fenced": "projector_fenced_total",
     "discarded fetches": "projector_discarded_fetches_total",
+    "conflicts": 'projector_events_total{outcome="version_conflict"}',
     "parked": 'projector_events_total{outcome="parked"}',
 }
 _ANSWER = 1.0  # seconds that a worker may take to answer; a frozen one doesn't
@@ -33,6 +34,7 @@ class Size:
     pid: int
     memory: int  # bytes resident
     descriptors: int
+    connections: int  # to Kafka and PostgreSQL
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Gauges:
         for member in running:
             with suppress(psutil.Error):
                 process = psutil.Process(member.pid)
-                self.sizes.append(Size(now, member.pid, process.memory_info().rss, process.num_fds()))
+                connected = sum(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections("tcp"))
+                self.sizes.append(Size(now, member.pid, process.memory_info().rss, process.num_fds(), connected))
         await asyncio.gather(*(self._ask(member) for member in running if "PROJECTOR_METRICS_PORT" in member.settings))
 
     async def _ask(self, member: Member) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from consumer.checkpoints import Place
 from producer.simulation import Delivery, SimulationPlan, simulate
 from tests.support.streams import Ends, Stream
 
+RECENT = 5_000
 _TICK = 0.02  # seconds between two bunches
 
 
@@ -23,21 +25,15 @@ class Sent(NamedTuple):
     offset: int
     place: Place
     delivery: Delivery
+    at: float  # when it was given to the producer (time.monotonic)
 
 
 @dataclass(frozen=True)
 class Log:
-    """All that was sent, as it stands in Kafka."""
+    """All that was sent, as it stands in Kafka. `ends` is where each partition's log ends."""
 
     sent: list[Sent]
-
-    @property
-    def ends(self) -> Ends:
-        """Where each partition's log ends."""
-        ends: Ends = {}
-        for one in self.sent:
-            ends[one.place] = max(ends.get(one.place, 0), one.offset + 1)
-        return ends
+    ends: Ends
 
     @property
     def stream(self) -> Stream:
@@ -57,6 +53,7 @@ class Load:
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self.sent: list[Sent] = []
+        self._ends: Ends = {}
         self._producer = producer
         self._topic = topic
         self._stop = asyncio.Event()
@@ -66,7 +63,12 @@ class Load:
     @property
     def log(self) -> Log:
         """What the broker has acknowledged."""
-        return Log(self.sent)
+        return Log(self.sent, dict(self._ends))
+
+    @property
+    def recent(self) -> list[Sent]:
+        """The last few thousand records: those that can be sent again."""
+        return self.sent[-RECENT:]
 
     def start(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
         """Begin to send, so many a second."""
@@ -93,11 +95,12 @@ class Load:
     async def send(self, deliveries: Iterable[Delivery], partition: int | None = None) -> None:
         """Send these now, beside what goes on."""
         for delivery in deliveries:
+            at = time.monotonic()
             future = await self._producer.send(
                 self._topic, value=delivery.value, key=delivery.key, headers=delivery.headers, partition=partition
             )
             self._pending.add(future)
-            future.add_done_callback(lambda done, delivery=delivery: self._acknowledged(done, delivery))
+            future.add_done_callback(lambda done, delivery=delivery, at=at: self._acknowledged(done, delivery, at))
 
     async def _run(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
         loop = asyncio.get_running_loop()
@@ -109,8 +112,10 @@ class Load:
             await asyncio.sleep(_TICK)
         await self.send(islice(deliveries, max(least - handed_over, 0)))
 
-    def _acknowledged(self, done: asyncio.Future[Any], delivery: Delivery) -> None:
+    def _acknowledged(self, done: asyncio.Future[Any], delivery: Delivery, at: float) -> None:
         if not done.cancelled() and done.exception() is None:
             self._pending.discard(done)  # a failed one stays, for `finish` to raise what it failed with
             answer = done.result()
-            self.sent.append(Sent(answer.offset, Place(answer.topic, answer.partition), delivery))
+            place = Place(answer.topic, answer.partition)
+            self.sent.append(Sent(answer.offset, place, delivery, at))
+            self._ends[place] = max(self._ends.get(place, 0), answer.offset + 1)
