@@ -13,7 +13,7 @@ import orjson
 
 from consumer.pending import stored
 from consumer.verdicts import Reason
-from runtime.postgres import affected, translated
+from runtime.postgres import affected, leased
 from runtime.sql import Queries
 from schemas.connection import Connection, Pool
 from schemas.errors import LostRace
@@ -23,7 +23,7 @@ from schemas.wire import decode
 _SQL = Queries("consumer", "letters.sql")
 
 _PAGE = 20  # letters read at a time: each may hold a record of a megabyte, or of as many as the broker takes
-_ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
+ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,15 @@ NOTHING_BEHIND = Behind()
 @asynccontextmanager
 async def transaction(pool: Pool, *, keep: bool) -> AsyncIterator[Connection]:
     """A transaction for work on letters: unless it is to be kept it is rolled back at its end, and was a dry run."""
-    with translated():
-        async with pool.acquire(timeout=_ACQUIRE) as connection:
-            begun = connection.transaction()
-            await begun.start()
-            try:
-                yield connection
-            except BaseException:
-                await begun.rollback()
-                raise
-            await (begun.commit() if keep else begun.rollback())
+    async with leased(pool, ACQUIRE) as connection:
+        begun = connection.transaction()
+        await begun.start()
+        try:
+            yield connection
+        except BaseException:
+            await begun.rollback()
+            raise
+        await (begun.commit() if keep else begun.rollback())
 
 
 async def find(

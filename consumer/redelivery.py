@@ -17,13 +17,12 @@ from consumer.install import NOBODYS_SHARD
 from consumer.letters import NOTHING_BEHIND, Behind, OpenLetter, Selection
 from consumer.projection import Projection
 from consumer.verdicts import Letter, Reason, Verdicts
-from runtime.postgres import translated
+from runtime.postgres import leased
 from schemas.connection import Connection, Pool
 from schemas.errors import TryAgain, Unstorable
 from schemas.events import Decoded, Event, Tombstone
 
 _TRIES = 6  # of one order: a lock that somebody holds on it, say. Some seconds, or as many lock timeouts
-_ACQUIRE = 30.0  # seconds to wait for a connection; then it counts as PostgreSQL being away
 
 Becomes = Literal["applied", "parked", "duplicate", "erased", "refused"]
 
@@ -120,11 +119,10 @@ class Redelivery:
     async def _by_order(self, selection: Selection) -> list[tuple[str | None, list[int]]]:
         """The letters that are meant, in version order, by order; one that names no order is on its own."""
         found: dict[str | int, list[tuple[float, int]]] = {}
-        with translated():
-            async with self._pool.acquire(timeout=_ACQUIRE) as connection:
-                async for letter in letters.selected(connection, selection):
-                    place = letter.id if letter.order_id is None else letter.order_id
-                    found.setdefault(place, []).append(_turn(letter))
+        async with leased(self._pool, letters.ACQUIRE) as connection:
+            async for letter in letters.selected(connection, selection):
+                place = letter.id if letter.order_id is None else letter.order_id
+                found.setdefault(place, []).append(_turn(letter))
         return [
             (place if isinstance(place, str) else None, [number for _, number in sorted(theirs)])
             for place, theirs in found.items()
