@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tests.mutations.engine import ENGINE
 from tests.mutations.fleet import FLEET
+from tests.mutations.letters import LETTERS
 from tests.mutations.mutant import Mutant
 
-MUTANTS = (*ENGINE, *FLEET)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take: one that hangs is noticed too, as a failure
