@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
 
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from consumer.checkpoints import Place
 from testkit.deadline import eventually
 from tests.faults.fault import fault
 from tests.faults.scene import SESSION, Scene
 from tests.support.fleet import stands
 from tests.support.saboteurs.signals import frozen
+from tests.support.streams import Ends
 
 REFUSED = {"exits": frozenset({2}), "shown_by": ("records deleted", "stopped for a person")}
 _ADVANCE = "UPDATE projector.checkpoints SET next_offset = $3 WHERE topic = $1 AND partition = $2 AND next_offset < $3"
@@ -43,7 +42,7 @@ async def retention_overtakes_slow(scene: Scene) -> None:
     await _put_right(scene, firsts)
 
 
-async def _delete(scene: Scene, firsts: Mapping[Place, int]) -> None:
+async def _delete(scene: Scene, firsts: Ends) -> None:
     """As retention does: nothing before these offsets is left."""
     records = {TopicPartition(*place): RecordsToDelete(before_offset=first) for place, first in firsts.items()}
     async with scene.stage.admin() as admin:
@@ -58,7 +57,7 @@ async def _refused(scene: Scene, words: str) -> None:
         scene.evidence["stopped for a person"] += 1
 
 
-async def _put_right(scene: Scene, firsts: Mapping[Place, int]) -> None:
+async def _put_right(scene: Scene, firsts: Ends) -> None:
     """As docs/operations.md says. What was deleted before it was applied has never been, for the oracle too."""
     checkpoints = await stands(scene.connection, firsts)
     sent = scene.load.sent
