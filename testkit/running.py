@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 from consumer.checkpoints import Place
@@ -26,6 +26,8 @@ from testkit.loop import LoopThread
 
 _SQL = Queries("testkit", "queries.sql")
 
+_AGAIN = 2.0  # seconds after which a worker that was cut off and goes on is cut off again
+_JOIN = 10.0  # seconds to have partitions: a broker may let a new group wait for three
 _GOODBYE = 20.0  # seconds for a worker to end when it is told to
 
 # Small batches, so that a few hundred events are several; whatever host the services of the tests are on is fine.
@@ -75,6 +77,8 @@ class RunningWorker:
         self._serving = asyncio.ensure_future(self._serve())
 
     async def _end(self) -> None:
+        with suppress(AssertionError):
+            await self._at_work()
         self._stop.set()
         await asyncio.wait([self._serving], timeout=_GOODBYE)
         self._working.cancel()
@@ -88,6 +92,7 @@ class RunningWorker:
         """A worker in place of the last one, with the failpoint that was armed for it."""
         settings = self.settings.model_copy(update={"failpoints": self._armed})
         worker = Worker(settings, self._pool, "testkit", self._observation, self.models)
+        self._seen = self._assignments()
         working = asyncio.ensure_future(worker.run(self._stop))
         self._doomed, self._armed = working if self._armed else None, ""
         return working
@@ -102,24 +107,29 @@ class RunningWorker:
             self.restarts += 1
 
     async def _restart(self, at: str) -> None:
+        await self._at_work()
         self._armed = f"{at}_db_commit=raise"
-        self._working.cancel()
-        await asyncio.wait([self._working])
+        over = self._working
+        while not over.done():
+            # Once is not always enough: before Python 3.12 wait_for drops a cancellation that comes just as it ends.
+            over.cancel()
+            await asyncio.wait([over], timeout=_AGAIN)
 
-    async def _doom(self, timeout: float) -> None:
-        """Let one that is to die at its first commit come to it, if there is anything to commit."""
-        if self._doomed is not None:
-            caught_up = asyncio.ensure_future(self._caught_up(timeout))
-            await asyncio.wait([self._doomed, caught_up], return_when=asyncio.FIRST_COMPLETED)
-            if not caught_up.cancel():
-                caught_up.result()
+    async def _at_work(self) -> None:
+        """Wait until the worker has its partitions. Cut off before, aiokafka leaves connections open."""
+        await eventually(lambda: self._working.done() or self._assignments() > self._seen, _JOIN)
+
+    def _assignments(self) -> float:
+        """How often this worker and those before it were given partitions."""
+        return self._observation.registry.get_sample_value("projector_rebalances_total") or 0
 
     async def _deliver(self, told: Iterable[Told], timeout: float) -> None:
         records: list[Delivery] = []
         for one in told:
             if isinstance(one, Restart):
                 await self._publish(records)
-                await self._doom(timeout)
+                if self._doomed is not None:  # let it come to its commit, if there is anything to commit
+                    await self._caught_up(timeout, self._doomed)
                 await self._restart(one.at)
                 records = []
             else:
@@ -131,12 +141,15 @@ class RunningWorker:
         if records:
             await publish(self.settings, self.settings.topics[0], records)
 
-    async def _caught_up(self, timeout: float) -> None:
+    async def _caught_up(self, timeout: float, unless: asyncio.Future[None] | None = None) -> None:
+        """Unless this worker has ended before."""
         async with observer(self.settings) as consumer:
             found = await log_ends(consumer, await partitions_of(consumer, self.settings.topics))
         ends = {Place(*place): log.end for place, log in found.items() if log.end > log.first}
 
         async def there() -> bool:
+            if unless is not None and unless.done():
+                return True
             if self._serving.done():
                 self._failure_told = True
                 self._serving.result()
