@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from consumer.checkpoints import Place
 from producer.simulation import Delivery, SimulationPlan, simulate
 from tests.support.streams import Ends, Stream
 
-RECENT = 5_000
+ORDERS = 1_000_000  # more than is ever sent
+RECENT = 5_000  # records that can be sent again
 _TICK = 0.02  # seconds between two bunches
 
 
@@ -44,8 +45,8 @@ class Log:
 def shop(seed: int, topic: str, **plan: Any) -> Iterator[Delivery]:
     """A shop in which all goes wrong: of the events a tenth comes twice and a twentieth late; one record in a hundred
     is broken, one order in fifty is erased."""
-    asked: dict[str, Any] = {"duplicates": 0.1, "shuffle": 0.05, "poison": 0.01, "tombstones": 2_000, "window": 40}
-    return simulate(SimulationPlan(orders=100_000, seed=seed, topic=topic, **{**asked, **plan}))
+    usual: dict[str, Any] = {"duplicates": 0.1, "shuffle": 0.05, "poison": 0.01, "window": 40}
+    return simulate(SimulationPlan(orders=ORDERS, tombstones=ORDERS // 50, seed=seed, topic=topic, **{**usual, **plan}))
 
 
 class Load:
@@ -54,6 +55,7 @@ class Load:
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self.sent: list[Sent] = []
         self._ends: Ends = {}
+        self._slim = 0  # how many of the records sent
         self._producer = producer
         self._topic = topic
         self._stop = asyncio.Event()
@@ -67,7 +69,7 @@ class Load:
 
     @property
     def recent(self) -> list[Sent]:
-        """The last few thousand records: those that can be sent again."""
+        """The last few thousand records."""
         return self.sent[-RECENT:]
 
     def start(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
@@ -83,8 +85,21 @@ class Load:
 
     async def acknowledged(self) -> None:
         """Returns when the broker has all that was handed over so far."""
-        while self._pending:
-            await asyncio.gather(*self._pending)
+        if handed_over := [*self._pending]:
+            await asyncio.gather(*handed_over)
+
+    def expect_running(self) -> None:
+        """Raises what sending has failed with, if it has."""
+        assert self._running is not None
+        if self._running.done():
+            self._running.result()
+
+    def slim_down(self) -> None:
+        """Keep of older events only what they meant: a long run has a million of them."""
+        for at in range(self._slim, len(self.sent) - RECENT):
+            if (one := self.sent[at]).delivery.meant.kind == "event":
+                self.sent[at] = one._replace(delivery=replace(one.delivery, key=None, value=None, headers=[]))
+            self._slim = at + 1
 
     async def cancel(self) -> None:
         """Stop at once, whatever became of it."""

@@ -69,7 +69,7 @@ async def _judged(fault: Fault, on: Scene) -> Played:
     await on.fleet.caught_up(log.ends, _PATIENCE)
     recovery = time.monotonic() - on.healed_at
     await on.gauges.look()
-    wrong = await _at_rest(on)
+    wrong = await at_rest(on)
     settled = on.settle(log)
     on.evidence["redelivered"] += settled.duplicates
     on.evidence += seen(on.fleet.members) + on.gauges.counts()
@@ -80,7 +80,7 @@ async def _judged(fault: Fault, on: Scene) -> Played:
     return Played(fault, on.seed, on.evidence, len(log.sent), settled.duplicates, recovery, found, wrong)
 
 
-async def _at_rest(on: Scene) -> list[str]:
+async def at_rest(on: Scene) -> list[str]:
     """Stop the fleet; what it leaves behind that it shouldn't."""
 
     async def no_transaction() -> bool:

@@ -78,6 +78,10 @@ class Scene:
         among = members or self.running
         await self.fleet.shared_by(*among, owners=min(len(among), self.partitions), timeout=_LONG)
 
+    def breaking(self) -> None:
+        """A fault begins."""
+        self.healed_at = None
+
     def healed(self) -> None:
         """The fault is over: from now on the clock runs."""
         self.healed_at = time.monotonic()

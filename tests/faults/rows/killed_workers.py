@@ -21,12 +21,16 @@ REACHED = 20  # times that a victim reaches its point at most
 
 async def _killed_at(scene: Scene, *points: str, then: Callable[[Scene], Awaitable[None]] | None = None) -> None:
     """Workers are killed, each the nth time that it reaches a point of these."""
-    chosen = [(scene.random.choice(points), scene.random.randint(1, REACHED)) for _ in range(KILLS)]
-    victims = [scene.start(PROJECTOR_FAILPOINTS=f"{point}=kill9:{nth}") for point, nth in chosen]
+    chosen = [scene.random.choice(points) for _ in range(KILLS)]
+    victims = [scene.start(PROJECTOR_FAILPOINTS=f"{point}=kill9:{_nth(scene, point)}") for point in chosen]
     for victim in victims:
         assert await victim.ended(60) == -signal.SIGKILL
         if then is not None:
             await then(scene)
+
+
+def _nth(scene: Scene, point: str) -> int:
+    return scene.random.randint(1, 4 if point == "before_kafka_commit" else REACHED)  # one a second
 
 
 @fault(1, "a worker killed in its transaction", tier="short", seeds=10, mixed=3, **LOST)

@@ -1,0 +1,111 @@
+"""What the fault suite measures and reports, on made-up runs; and that its matrix is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from consumer.checkpoints import Place
+from tests.faults.fault import Fault, fault
+from tests.faults.gauges import Size, parsed
+from tests.faults.load import Log, Sent, shop
+from tests.faults.matrix import FAULTS
+from tests.faults.play import Played
+from tests.faults.reader import PROBES, Look, untrue, waits, with_probes
+from tests.faults.scene import Scene
+from tests.faults.sizes import MEBIBYTE, held
+from tests.faults.table import lines, table
+
+P0, P1 = Place("t", 0), Place("t", 1)
+
+
+def test_every_row_of_the_matrix_has_a_fault_and_each_says_what_shows_it() -> None:
+    assert {each.number for each in FAULTS} == set(range(1, 41))
+    assert len({each.id for each in FAULTS}) == len(FAULTS) >= 35
+    assert [each.id for each in FAULTS if not each.shown_by] == []
+
+
+@pytest.mark.parametrize("row", [1, 2, 3, 11, 13, 21])
+def test_rows_that_depend_on_chance_are_played_ten_times(row: int) -> None:
+    assert max(each.seeds for each in FAULTS if each.number == row) == 10
+
+
+def test_the_short_tier_has_what_must_never_break() -> None:
+    short = {each.number for each in FAULTS if each.tier == "short"}
+    assert short >= {1, 2, 3, 7, 9, 11, 19, 21, 23, 24, 29, 32}
+
+
+def log(*records: tuple[Place, int, float]) -> Log:
+    deliveries = shop(1, "t")
+    sent = [Sent(offset, place, next(deliveries), at) for place, offset, at in records]
+    return Log(sent, {})
+
+
+def looks(*seen: tuple[float, Sequence[int]]) -> list[Look]:
+    return [Look(at, tuple(offsets), ()) for at, offsets in seen]
+
+
+def test_an_event_is_waited_for_until_the_first_look_at_which_its_checkpoint_has_passed_it() -> None:
+    sent = log((P0, 0, 10.0), (P0, 1, 11.0), (P1, 0, 11.5))
+    assert waits(sent, looks((10.5, [0, 0]), (12.0, [1, 0]), (13.0, [2, 0]), (15.0, [2, 1]))) == [2.0, 2.0, 3.5]
+
+
+def test_a_reader_who_sees_another_version_than_the_checkpoints_imply_is_told() -> None:
+    stream = with_probes(shop(1, "t"))
+    probes = [one for one, _ in zip(stream, range(20 * 13), strict=False) if one.meant.order_id in PROBES]
+    sent = Log([Sent(offset, P0, one, 0.0) for offset, one in enumerate(probes)], {})
+    after_one = (1, *[0] * 11)
+    assert untrue(sent, [Look(0, (1,), after_one), Look(1, (13,), (2, *[1] * 11))]) == []
+    [told] = untrue(sent, [Look(0, (2,), after_one)])
+    assert told.startswith("probe-1: a reader saw version 0")
+
+
+def test_metrics_are_added_up_over_their_labels_and_kept_by_them() -> None:
+    text = '# HELP x\nprojector_events_total{outcome="applied"} 3.0\nprojector_events_total{outcome="parked"} 2.0\n'
+    assert parsed(text) == {
+        "projector_events_total": 5,
+        'projector_events_total{outcome="applied"}': 3,
+        'projector_events_total{outcome="parked"}': 2,
+    }
+
+
+def size(at: float, pid: int, memory: int, descriptors: int = 20) -> Size:
+    return Size(at, pid, memory * MEBIBYTE, descriptors, 5)
+
+
+def test_a_worker_that_holds_more_than_before_the_first_fault_is_a_leak() -> None:
+    before = [size(at, 1, 100) for at in range(5)]
+    memory, descriptors, connections = held([*before, size(9, 1, 150)], (0, 5), (9, 9))
+    assert (memory.before, memory.after, memory.most) == (100, 150, 150)
+    assert not memory.grown
+    memory, descriptors, connections = held([*before, size(9, 1, 200, 27)], (0, 5), (9, 9))
+    assert (memory.grown, descriptors.grown, connections.grown) == (True, True, False)
+    assert "that is a leak" in str(memory)
+
+
+def test_what_a_fault_made_a_worker_hold_for_a_while_is_none() -> None:
+    [memory, *_] = held([size(1, 1, 100), size(5, 1, 900), size(9, 2, 100)], (0, 2), (8, 9))
+    assert (memory.after, memory.most, memory.grown) == (100, 900, False)
+
+
+@fault(7, "a fault", shown_by=("killed",))
+async def example(scene: Scene) -> None:
+    """Never played."""
+
+
+def played(each: Fault, recovery: float, **evidence: int) -> Played:
+    return Played(each, 1, Counter(evidence), 100, 10, recovery, [], [])
+
+
+def test_the_table_has_a_line_per_fault_with_its_slowest_run() -> None:
+    [line] = lines([played(example, 1.5, killed=2, again=3), played(example, 0.4, killed=1)])
+    assert list(line.values()) == [" 7 a fault", 2, "3 killed", 200, 20, 6, 1.5, 0]
+    head, row = table([played(example, 1.5, killed=2)])
+    assert head.split()[:3] == ["fault", "runs", "times"]
+    assert len(head) == len(row)
+
+
+def test_a_fault_is_named_by_its_row_and_what_it_does() -> None:
+    assert example.id == "07-example"
