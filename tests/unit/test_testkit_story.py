@@ -55,9 +55,9 @@ def test_a_read_model_of_ones_own_is_judged_as_the_built_in_one_like_it(
 def big_numbers() -> list[Event]:
     big, free = Order("big"), Order("free")
     return [
-        big.placed(line("tea", 10**40, "99999999999999.9999")),
+        big.placed(line("tea", 10**40 + 1, "99999999999999.9999")),
         big.payment_captured("99999999999999.9999"),
-        free.placed(line("tea", 10**40, "0")),
+        free.placed(line("tea", 10**40 + 1, "0")),
         free.confirmed(),
     ]
 
