@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from consumer.reference import Settled
 from producer.simulation import Delivery
 from runtime.embedded.ports import free_port
+from runtime.kafka import stopped
 from schemas.connection import Connection
 from testkit.deadline import eventually
 from tests.faults.gauges import Gauges
@@ -118,6 +119,23 @@ class Scene:
 
 
 @asynccontextmanager
+async def _producing(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that ends in time, though a failed run may have left it without its broker."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,  # else a broker that is killed has records twice, and broken ones have two letters
+        acks="all",
+        linger_ms=5,
+        max_request_size=_LARGEST,
+    )
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await stopped(producer)
+
+
+@asynccontextmanager
 async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> AsyncIterator[Scene]:
     """A scene without workers; nothing of it is left when the context ends."""
     own = {"PROJECTOR_SESSION_TIMEOUT": SESSION, "PROJECTOR_BATCH_SIZE": 100, **settings}
@@ -125,13 +143,7 @@ async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> As
         stage.topic(partitions) as topic,
         stage.database() as url,
         fleet(stage.bootstrap, url, topic, **own) as workers,
-        AIOKafkaProducer(
-            bootstrap_servers=stage.bootstrap,
-            enable_idempotence=True,  # else a broker that is killed has records twice, and broken ones have two letters
-            acks="all",
-            linger_ms=5,
-            max_request_size=_LARGEST,
-        ) as producer,
+        _producing(stage.bootstrap) as producer,
     ):
         load, gauges = Load(producer, topic), Gauges(lambda: workers.members)
         looking = asyncio.ensure_future(gauges.run())

@@ -15,24 +15,33 @@ OWN = {"needs": frozenset({"kafka"})}
 _LEAVE = 10.0  # seconds that a worker may take to end, whatever its broker does
 
 
-async def _noticed(scene: Scene) -> None:
-    """Wait until each worker has seen that the broker is away."""
-    await eventually(lambda: all("commit_failed" in member.said() for member in scene.running), 30)
+def _said(scene: Scene) -> dict[int, int]:
+    """How much each worker has logged so far."""
+    return {member.pid: len(member.said()) for member in scene.running}
 
 
-@fault(7, "broker stopped in good order and started again", shown_by=("commits failed",), **OWN)
+async def _noticed(scene: Scene, said: dict[int, int]) -> None:
+    """Wait until each worker's client complains. `said` is how much each had logged before."""
+    await eventually(lambda: all("aiokafka" in member.said()[said[member.pid] :] for member in scene.running), 30)
+    scene.evidence["cut off"] += len(said)
+
+
+@fault(7, "broker stopped in good order and started again", shown_by=("cut off",), **OWN)
 async def broker_restarted(scene: Scene) -> None:
     broker = scene.stage.kafka
     assert broker is not None
+    said = _said(scene)
     await asyncio.to_thread(broker.restart)
+    await _noticed(scene, said)
 
 
-@fault(7, "broker killed and started again", tier="short", shown_by=("commits failed",), mixed=1, **OWN)
+@fault(7, "broker killed and started again", tier="short", shown_by=("cut off",), mixed=1, **OWN)
 async def broker_killed(scene: Scene) -> None:
     broker = scene.stage.kafka
     assert broker is not None
+    said = _said(scene)
     broker.kill9()
-    await _noticed(scene)
+    await _noticed(scene, said)
     await asyncio.to_thread(broker.start)
 
 
