@@ -19,6 +19,8 @@ import uvloop
 # the batch. It stays on, for what other code leaves behind, but far apart.
 _GC_THRESHOLDS = (200_000, 50, 100)
 
+_AGAIN = 1.0  # seconds after which a part that was cancelled and hasn't ended is cancelled again
+
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
     """Run a service until it ends by itself or is told to stop; its exit code."""
@@ -59,13 +61,21 @@ async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any
         if left and stopping.done():
             await asyncio.wait(left, timeout=grace, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        stopping.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        await _cancel({*tasks, stopping})
     for task in tasks:
         if _failed(task):
             task.result()
+
+
+async def _cancel(tasks: set[asyncio.Future[Any]]) -> None:
+    """Again and again, until all have ended: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the
+    moment in which what it waits for is done, and a part that goes on would keep the process from ending for ever."""
+    left = tasks
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _failed(task: asyncio.Future[None]) -> bool:

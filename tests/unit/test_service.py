@@ -36,6 +36,29 @@ async def run(stop: asyncio.Event, grace: float, *parts: Part) -> None:
     await asyncio.wait_for(together(stop, grace, *(part.run() for part in parts)), 5)
 
 
+async def test_a_part_on_which_a_cancellation_is_lost_is_cancelled_again() -> None:
+    """As `asyncio.wait_for` does in Python 3.11, if what it waits for is done in the moment of the cancellation."""
+    lost = 0
+
+    async def deaf() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost += 1
+
+    failing = asyncio.Event()
+    failing.set()
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(
+            together(asyncio.Event(), LONG, deaf(), Part(failing, then=LookupError("the reason")).run()), 5
+        )
+    assert lost == 1
+
+
 async def test_it_ends_when_all_parts_have_ended_though_nobody_asked_to_stop() -> None:
     done = asyncio.Event()
     done.set()
