@@ -125,6 +125,7 @@ async def _producing(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         bootstrap_servers=bootstrap,
         enable_idempotence=True,  # else a broker that is killed has records twice, and broken ones have two letters
         acks="all",
+        request_timeout_ms=120_000,  # a broker may be frozen for longer than the usual 40 s
         linger_ms=5,
         max_request_size=_LARGEST,
     )
