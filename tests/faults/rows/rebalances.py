@@ -18,7 +18,7 @@ GUSTS = 2.0  # seconds from one member's coming or going to the next
 
 
 async def leaves(scene: Scene, member: Member) -> None:
-    """SIGTERM, obeyed in time. Before a worker has begun, nobody in it hears one: Python itself ends with the signal."""
+    """SIGTERM, obeyed in time. A worker that has not begun yet has no ear for it: the signal itself ends it."""
     await eventually(lambda: "worker_started" in member.said(), LATE)
     began = time.monotonic()
     member.signal(signal.SIGTERM)
