@@ -45,7 +45,7 @@ test-unit: $(READY) ## Tests without I/O, and of the published contracts
 
 .PHONY: test-integration
 test-integration: $(READY) ## Tests against one real service each
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration examples/testing
 
 .PHONY: test-acceptance
 test-acceptance: $(READY) ## Real processes, killed and cut off

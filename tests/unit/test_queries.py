@@ -13,13 +13,14 @@ import pytest
 from runtime.sql import Queries, quoted
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli")
+PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli", "testkit")
 FILES = (
     "consumer/queries.sql",
     "consumer/letters.sql",
     "consumer/proof.sql",
     "consumer/read_models.sql",
     "cli/demo.sql",
+    "testkit/queries.sql",
     "schemas/ddl/runner.sql",
 )
 
