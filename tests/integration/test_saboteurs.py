@@ -12,13 +12,21 @@ import psutil
 import pytest
 
 from testkit.deadline import eventually
-from tests.support.saboteurs.disk import small_disk, why_no_small_disk
-from tests.support.saboteurs.firewall import Packets, firewall, why_no_firewall
+from tests.support.saboteurs.disk import small_disk
+from tests.support.saboteurs.firewall import Packets, firewall
+from tests.support.saboteurs.needs import need_firewall, need_small_disk
 from tests.support.saboteurs.proxy import Proxy
 from tests.support.saboteurs.signals import frozen, stands_still
 
-needs_firewall = pytest.mark.skipif(why_no_firewall() is not None, reason=f"no packet filter: {why_no_firewall()}")
-needs_disk = pytest.mark.skipif(why_no_small_disk() is not None, reason=f"no small disk: {why_no_small_disk()}")
+
+@pytest.fixture
+def packet_filter() -> None:
+    need_firewall()
+
+
+@pytest.fixture
+def root() -> None:
+    need_small_disk()
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -210,7 +218,7 @@ async def test_a_server_that_is_not_there_breaks_the_connection_off() -> None:
         assert proxy.counts["unreachable"] == 1
 
 
-@needs_firewall
+@pytest.mark.usefixtures("packet_filter")
 @pytest.mark.parametrize("packets", ["to", "from", "both"])
 async def test_dropped_packets_come_when_the_firewall_is_gone(packets: Packets) -> None:
     async with echo_server() as server, client_of(server) as client:
@@ -221,7 +229,7 @@ async def test_dropped_packets_come_when_the_firewall_is_gone(packets: Packets) 
         assert await client.hear(4) == b"late"
 
 
-@needs_firewall
+@pytest.mark.usefixtures("packet_filter")
 async def test_a_refusing_firewall_resets_and_leaves_nothing_behind() -> None:
     async with echo_server() as server:
         port = int(server.split(":")[1])
@@ -234,7 +242,7 @@ async def test_a_refusing_firewall_resets_and_leaves_nothing_behind() -> None:
             assert await client.hear(4) == b"back"
 
 
-@needs_disk
+@pytest.mark.usefixtures("root")
 def test_a_small_disk_is_full_until_it_is_freed() -> None:
     with small_disk(2) as disk:
         assert disk.fill() > 1_900_000

@@ -13,7 +13,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import asyncpg
-import pytest
 from aiokafka import AIOKafkaProducer
 
 from consumer.install import install
@@ -25,15 +24,15 @@ from tests.faults.evidence import logged, seen
 from tests.faults.fault import fault
 from tests.faults.load import Load
 from tests.faults.scene import Scene
-from tests.support.saboteurs.disk import SmallDisk, small_disk, why_no_small_disk
+from tests.support.saboteurs.disk import SmallDisk, small_disk
+from tests.support.saboteurs.needs import need_small_disk
 
 _MOVE = "ALTER TABLE ALL IN TABLESPACE {} SET TABLESPACE {}; ALTER INDEX ALL IN TABLESPACE {} SET TABLESPACE {}"
 
 
 @asynccontextmanager
 async def _disk(scene: Scene, megabytes: int) -> AsyncIterator[SmallDisk]:
-    if reason := why_no_small_disk():
-        pytest.skip(reason)
+    need_small_disk()
     with small_disk(megabytes) as disk:
         scene.tools["disk"] = disk
         yield disk

@@ -6,15 +6,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from tests.faults.between import kafka_proxy
 from tests.faults.fault import fault
 from tests.faults.scene import SESSION, Scene
 from tests.support.fleet import Member
-from tests.support.saboteurs.firewall import firewall, why_no_firewall
+from tests.support.saboteurs.firewall import firewall
 from tests.support.saboteurs.kafka import KafkaProxy
 from tests.support.saboteurs.line import Way
+from tests.support.saboteurs.needs import need_firewall
 
 
 @asynccontextmanager
@@ -69,8 +68,7 @@ async def cut_off(scene: Scene) -> None:
 
 @fault(10, "packets between a worker and the broker dropped", shown_by=("packets dropped", "taken over"), **ONE)
 async def packets_dropped(scene: Scene) -> None:
-    if reason := why_no_firewall():
-        pytest.skip(reason)
+    need_firewall()
     [survivor] = scene.running
     scene.start(KAFKA_BOOTSTRAP_SERVERS=kafka_proxy(scene).address)
     await scene.shared()

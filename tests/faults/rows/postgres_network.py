@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from testkit.deadline import eventually
 from tests.faults import checks
 from tests.faults.between import postgres_proxied, postgres_proxy
 from tests.faults.evidence import seen
 from tests.faults.fault import fault
 from tests.faults.scene import Scene
-from tests.support.saboteurs.firewall import firewall, why_no_firewall
+from tests.support.saboteurs.firewall import firewall
+from tests.support.saboteurs.needs import need_firewall
 from tests.support.saboteurs.postgres import Lost
 
 PATIENCE = {"PROJECTOR_STATEMENT_TIMEOUT": 3, "PROJECTOR_CONNECT_TIMEOUT": 3}
@@ -100,8 +99,7 @@ async def ignored(scene: Scene) -> None:
 
 @fault(34, "packets to and from PostgreSQL dropped", shown_by=("packets dropped", "again"), **HALF_OPEN)
 async def postgres_unreachable(scene: Scene) -> None:
-    if reason := why_no_firewall():
-        pytest.skip(reason)
+    need_firewall()
     with firewall(postgres_proxy(scene).port) as wall:
         before = seen(scene.fleet.members)["again"]
         await eventually(lambda: seen(scene.fleet.members)["again"] > before, 2 * _ANSWER)

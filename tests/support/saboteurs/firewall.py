@@ -18,6 +18,8 @@ from uuid import uuid4
 Verdict = Literal["drop", "reject with tcp reset"]
 Packets = Literal["to", "from", "both"]
 
+NO_NFT = "there is no nft (package nftables)"
+
 _NFT = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
@@ -26,7 +28,7 @@ def why_no_firewall() -> str | None:
     if platform.system() != "Linux" or os.geteuid() != 0:
         return "packets are filtered by root on Linux"
     if _NFT is None:
-        return "there is no nft (package nftables)"
+        return NO_NFT
     try:
         _nft("list tables")
     except subprocess.CalledProcessError as error:
