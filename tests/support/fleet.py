@@ -152,7 +152,9 @@ class Fleet:
 
         async def there() -> bool:
             self._expect_running(*(member for member in self.members if member.code not in self.losses))
-            return await stands(self.connection, ends) == ends
+            found = await stands(self.connection, ends)
+            assert found == ends, {place: (found[place], end) for place, end in ends.items() if found[place] != end}
+            return True
 
         await eventually(there, timeout)
 

@@ -80,10 +80,17 @@ async def all_killed(scene: Scene) -> None:
 
 @fault(4, "a worker killed in a rebalance", **LOST)
 async def killed_in_a_rebalance(scene: Scene) -> None:
-    victims = [scene.start(PROJECTOR_FAILPOINTS=f"{point}=kill9:2") for point in ("on_revoked", "on_assigned")]
-    scene.start()  # each coming is a rebalance
-    for victim in victims:
+    for point in ("on_revoked", "on_assigned"):
+        victim = scene.start(PROJECTOR_FAILPOINTS=f"{point}=kill9:2")
+        await _in_the_group(victim)
+        guest = scene.start()  # its coming is a rebalance, and its going is another
+        await _in_the_group(guest)
+        await leaves(scene, guest)
         assert await victim.ended(60) == -signal.SIGKILL
+
+
+async def _in_the_group(member: Member) -> None:
+    await eventually(lambda: "partitions_taken" in member.said() or member.code is not None, 60)
 
 
 @fault(6, "SIGTERM while its batch is stuck", tier="short", shown_by=("left in time",), mixed=1)
