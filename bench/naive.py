@@ -25,7 +25,7 @@ from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS
 from consumer.verdicts import Change
 from runtime import service
-from runtime.kafka import stopped
+from runtime.kafka_tasks import stopped
 from runtime.settings import load as load_settings
 from schemas import money
 from schemas.connection import Connection

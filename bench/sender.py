@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.stream import plan
 from producer.simulation import Delivery, simulate
-from runtime.kafka import stopped
+from runtime.kafka_tasks import stopped
 from runtime.settings import load
 
 PROBES = tuple(f"probe-{number:02d}" for number in range(12))

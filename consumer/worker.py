@@ -26,7 +26,8 @@ from consumer.projection import Projection
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.watchdog import Watchdog
 from runtime.failpoints import Failpoints
-from runtime.kafka import group_member, stopped, translated
+from runtime.kafka import group_member, translated
+from runtime.kafka_tasks import stopped, watched
 from runtime.service import together
 from runtime.settings import Settings
 from schemas.connection import Pool
@@ -103,6 +104,7 @@ class Worker:
                 self._courtesy(consumer, membership, stop),
                 membership.keep_polling(stop, settings.max_poll_interval / _POLLS),
                 self._watchdog.watch(consumer, membership, stop),
+                watched(consumer, stop),
             )
             await self._tell(consumer, membership, {})
         finally:

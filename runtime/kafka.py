@@ -6,10 +6,9 @@ consumer here has both off and takes its position from PostgreSQL.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -26,10 +25,10 @@ from aiokafka.errors import (
 )
 
 from runtime import kafka_access
+from runtime.kafka_tasks import stopped
 from runtime.settings import Settings
 from schemas.errors import Refused, Unavailable
 
-_STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _HEARTBEAT_MS = 1_000
 _METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
@@ -113,19 +112,6 @@ async def producer(settings: Settings, *, idempotent: bool = True) -> AsyncItera
         yield made
     finally:
         await stopped(made)
-
-
-async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Stop a client within a time limit, whatever its broker does.
-
-    In a task of its own: aiokafka's stop can raise CancelledError though nobody cancelled us.
-    """
-    stopping = asyncio.ensure_future(client.stop())
-    done, _ = await asyncio.wait([stopping], timeout=_STOP)
-    if not done:
-        stopping.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await stopping
 
 
 async def ensure_topics(settings: Settings, topics: Iterable[str], partitions: int, replication: int = 1) -> list[str]:

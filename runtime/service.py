@@ -1,7 +1,7 @@
 """How a process runs: signals, a stop that drains, and an end that comes in time.
 
 The first SIGTERM or SIGINT asks everything to finish what is in hand; the second ends the process at once, which
-tears nothing, since every effect is a transaction.
+tears nothing, since every effect is a transaction. SIGUSR1 asks where everything stands, and changes nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+import structlog
 import uvloop
+
+from runtime.stacks import standing
+from schemas.errors import Unavailable
+
+_log = structlog.get_logger("projector.service")
 
 # What a batch makes is freed by reference counting; the collector finds nothing in it, at a cost that grows with
 # the batch. It stays on, for what other code leaves behind, but far apart.
@@ -41,13 +47,15 @@ async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: _log.warning("tasks", standing=standing()))
     return await main(stop)
 
 
 async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any, None]) -> None:
     """Run parts side by side until all end, one fails, or `grace` seconds after `stop` have gone by.
 
-    Those still running are cancelled then; the failure, if there was one, is raised.
+    Those still running are cancelled then; the failure, if there was one, is raised. A part that ends by a cancellation
+    that isn't ours has failed too (Unavailable): its work is not done, and nobody else would do it.
     """
     tasks = {asyncio.ensure_future(part) for part in parts}
     stopping = asyncio.ensure_future(stop.wait())
@@ -60,23 +68,29 @@ async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any
             left = {task for task in left if not task.done()}
         if left and stopping.done():
             await asyncio.wait(left, timeout=grace, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [task for task in tasks if _failed(task)]
     finally:
-        await _cancel({*tasks, stopping})
-    for task in tasks:
-        if _failed(task):
+        await cancelled({*tasks, stopping})
+    for task in [*failed, *tasks]:
+        if _failed(task) and not task.cancelled():
             task.result()
+    if failed:
+        raise Unavailable("a part of the work was cancelled by a library of its own accord")
 
 
-async def _cancel(tasks: set[asyncio.Future[Any]]) -> None:
-    """Again and again, until all have ended: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the
-    moment in which what it waits for is done, and a part that goes on would keep the process from ending for ever."""
-    left = tasks
+async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel these again and again, until all have ended.
+
+    `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the moment in which what it waits for is done,
+    and a part that goes on would keep the process from ending for ever.
+    """
+    left = cancelling = {*tasks}
     while left:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_AGAIN)
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*cancelling, return_exceptions=True)
 
 
 def _failed(task: asyncio.Future[None]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is not None
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from consumer.reference import Settled
 from producer.simulation import Delivery
 from runtime.embedded.ports import free_port
-from runtime.kafka import stopped
+from runtime.kafka_tasks import stopped
 from schemas.connection import Connection
 from testkit.deadline import eventually
 from tests.faults.gauges import Gauges

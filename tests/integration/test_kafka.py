@@ -14,7 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import NoOffsetForPartitionError
 
 from runtime.embedded.tansu import TansuBroker
-from runtime.kafka import Ends, ensure_topics, group_member, log_ends, observer, partitions_of, producer, stopped
+from runtime.kafka import Ends, ensure_topics, group_member, log_ends, observer, partitions_of, producer
+from runtime.kafka_tasks import stopped
 from runtime.settings import Settings
 from schemas.errors import Unavailable
 from testkit.deadline import eventually

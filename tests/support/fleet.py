@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from tests.support.streams import Ends
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 180  # seconds for a command to end
+_TELLS = 3  # seconds for a worker to say where it stands
+_TOLD = '"event":"tasks"'
 _OURS = ("PROJECTOR_", "KAFKA_", "DATABASE_URL", "REDIS_URL")
 
 
@@ -186,13 +188,23 @@ async def fleet(bootstrap: str, database_url: str, topic: str, **settings: Any) 
     try:
         yield made
     except BaseException:
+        await _ask_where(made.members)
         for member in made.members:  # for pytest to show
-            print(f"--- worker {member.pid}, exit code {member.code}:\n{member.said()[-8000:]}")
+            print(f"--- worker {member.pid}, exit code {member.code}:\n{member.said()[-16000:]}")
         raise
     finally:
         for member in made.members:
             member.close()
         await made.connection.close()
+
+
+async def _ask_where(members: Sequence[Member]) -> None:
+    """Have those that run say where their tasks stand, in their logs: a worker that hangs tells nothing else."""
+    asked = [member for member in members if member.code is None and "worker_started" in member.said()]
+    for member in asked:
+        member.signal(signal.SIGUSR1)
+    with suppress(AssertionError):  # a frozen one doesn't answer
+        await eventually(lambda: all(member.code is not None or _TOLD in member.said() for member in asked), _TELLS)
 
 
 async def stands(connection: Connection, ends: Ends) -> Ends:

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from runtime.service import _with_signals, together
+from schemas.errors import Unavailable
 
 LONG = 60.0
 
@@ -57,6 +58,18 @@ async def test_a_part_on_which_a_cancellation_is_lost_is_cancelled_again() -> No
             together(asyncio.Event(), LONG, deaf(), Part(failing, then=LookupError("the reason")).run()), 5
         )
     assert lost == 1
+
+
+async def test_a_part_that_a_library_cancelled_has_failed() -> None:
+    """Else a worker would go on without it, in silence: aiokafka raises CancelledError at those it didn't cancel."""
+
+    async def cut_off() -> None:
+        raise asyncio.CancelledError
+
+    other = Part()
+    with pytest.raises(Unavailable, match="of its own accord"):
+        await asyncio.wait_for(together(asyncio.Event(), LONG, other.run(), cut_off()), 5)
+    assert other.cancelled
 
 
 async def test_it_ends_when_all_parts_have_ended_though_nobody_asked_to_stop() -> None:
