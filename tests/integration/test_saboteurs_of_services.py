@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
 
+from runtime.kafka_tasks import stopped
 from tests.support.saboteurs.kafka import Api, KafkaProxy, Rule, failed_commit, no_topics
 from tests.support.saboteurs.postgres import Lost, PostgresProxy
 from tests.support.saboteurs.standby import address, make_synchronous, pair
@@ -31,9 +32,10 @@ async def consumer_of(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsu
     await consumer.start()
     try:
         consumer.assign([TopicPartition(topic, 0)])
+        consumer.seek(TopicPartition(topic, 0), 0)  # else it asks for the committed offset, at a time of its own
         yield consumer
     finally:
-        await consumer.stop()
+        await stopped(consumer)
 
 
 async def commit(consumer: AIOKafkaConsumer, offset: int = 1) -> None:
@@ -97,8 +99,6 @@ async def test_a_flipped_bit_in_a_fetched_record_is_a_wrong_checksum(kafka_boots
     with KafkaProxy(kafka_bootstrap) as proxy:
         rule = proxy.corrupt(b"ce_specversion")
         async with consumer_of(proxy.address, topic) as consumer:
-            [partition] = consumer.assignment()
-            consumer.seek(partition, 0)
             with pytest.raises(CorruptRecordException):
                 await asyncio.wait_for(consumer.getmany(timeout_ms=5_000), SECONDS)
             assert rule.happened == 1
