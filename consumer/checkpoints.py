@@ -7,7 +7,7 @@ each change of owner, so a worker that has lost a partition without knowing it c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -43,6 +43,11 @@ class Move(NamedTuple):
     next_offset: int
     last_event_at: datetime | None
 
+    @property
+    def done(self) -> Hold:
+        """The partition as its owner holds it after the step."""
+        return replace(self.hold, next_offset=self.next_offset)
+
 
 async def take(connection: Connection, starts: Mapping[Place, int], owner: str) -> dict[Place, Hold]:
     """Become the owner of partitions. One without a checkpoint gets the start given for it."""
@@ -69,3 +74,16 @@ async def advance(connection: Connection, moves: Sequence[Move]) -> None:
     )
     if affected(moved) != len(moves):
         raise OutOfPlace("a checkpoint was moved, or its partition taken, by another worker")
+
+
+async def reached(connection: Connection, moves: Sequence[Move]) -> bool:
+    """Whether these checkpoints stand where the moves lead, still in their owner's epoch: then it was the owner who
+    moved them, since nobody else can."""
+    found = await connection.fetchval(
+        _SQL["checkpoints_reached"],
+        [move.place.topic for move in moves],
+        [move.place.partition for move in moves],
+        [move.hold.epoch for move in moves],
+        [move.next_offset for move in moves],
+    )
+    return bool(found == len(moves))

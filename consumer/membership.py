@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -218,7 +217,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._observation.fenced()
             if epoch == self.epoch:
                 raise
-        self.moved(epoch, {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves})
+        self.moved(epoch, {move.place: move.done for move in moves})
 
     def _go_back(self, partitions: Iterable[TopicPartition]) -> None:
         """Records of these were taken from the client and are thrown away. They may have come after the new epoch's

@@ -1,8 +1,9 @@
 """One batch, one transaction: checkpoints, orders, ledger, read models, all or nothing.
 
 What goes wrong is told apart here. Another writer was first: the whole batch again, carefully. PostgreSQL is away:
-the whole batch again, later, for as long as it takes. PostgreSQL refuses a value: halves of the batch, down to the
-record that holds it, which goes to dead letters. Nothing transient ever becomes a dead letter.
+the whole batch again, later, for as long as it takes; if it was a COMMIT that nobody answered, the checkpoints say
+whether it is in. PostgreSQL refuses a value: halves of the batch, down to the record that holds it, which goes to dead
+letters. Nothing transient ever becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -20,8 +21,8 @@ from consumer.checkpoints import Hold, Move, Place
 from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
 from runtime.postgres import leased
-from schemas.connection import Pool
-from schemas.errors import Unstorable
+from schemas.connection import Connection, Pool
+from schemas.errors import OutOfPlace, Unstorable
 from schemas.events import Decoded, Event, Unreadable
 
 Holds = dict[Place, Hold]
@@ -72,22 +73,42 @@ class Processor:
         return first + second, holds
 
     async def _with_retries(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
-        return await until_done(partial(self._once, items, holds), self._on_retry)
+        batch = _Batch(items, _moves(items, holds))
+        outcome = await until_done(partial(self._once, batch), self._on_retry)
+        return outcome, {**holds, **{move.place: move.done for move in batch.moves}}
 
-    async def _once(self, items: Sequence[Decoded], holds: Holds, *, careful: bool) -> tuple[Outcome, Holds]:
-        moves = _moves(items, holds)
-        shard = min(move.hold.shard for move in moves)
+    async def _once(self, batch: _Batch, *, careful: bool) -> Outcome:
         async with leased(self._pool, _ACQUIRE) as connection:
-            await self._projection.prepare(connection, items)
+            await self._projection.prepare(connection, batch.items)
             await self._failpoints.reach("before_tx")
-            async with connection.transaction():
-                await checkpoints.advance(connection, moves)
-                await self._failpoints.reach("mid_tx")
-                outcome = await self._projection.apply(connection, items, shard, careful=careful)
-                await self._failpoints.reach("before_db_commit")
-            await self._failpoints.reach("after_db_commit")
-        moved = {move.place: replace(move.hold, next_offset=move.next_offset) for move in moves}
-        return outcome, {**holds, **moved}
+            try:
+                return await self._apply(connection, batch, careful=careful)
+            except OutOfPlace:
+                # It may have been us: an attempt whose COMMIT was never answered, and has done it all.
+                if batch.attempted is None or not await checkpoints.reached(connection, batch.moves):
+                    raise
+                return batch.attempted
+
+    async def _apply(self, connection: Connection, batch: _Batch, *, careful: bool) -> Outcome:
+        async with connection.transaction():
+            await checkpoints.advance(connection, batch.moves)
+            await self._failpoints.reach("mid_tx")
+            shard = min(move.hold.shard for move in batch.moves)
+            outcome = await self._projection.apply(connection, batch.items, shard, careful=careful)
+            await self._failpoints.reach("before_db_commit")
+            batch.attempted = outcome
+        await self._failpoints.reach("after_db_commit")
+        return outcome
+
+
+@dataclass
+class _Batch:
+    """Records and how far they take their partitions. `attempted` is what the last attempt that came to its COMMIT
+    made of them."""
+
+    items: Sequence[Decoded]
+    moves: list[Move]
+    attempted: Outcome | None = None
 
 
 class Claims:

@@ -279,6 +279,12 @@ WHERE c.topic = m.topic
   AND c.epoch = m.epoch
   AND c.next_offset = m.expected;
 
+-- name: checkpoints_reached
+-- How many of these checkpoints stand where a move was to take them, in its owner's epoch.
+SELECT count(*)
+FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS u (topic, partition, epoch, next_offset)
+JOIN projector.checkpoints AS c USING (topic, partition, epoch, next_offset);
+
 -- name: checkpoints_read
 -- Every checkpoint of these topics.
 SELECT topic, partition, next_offset, epoch, owner, last_event_at, updated_at

@@ -133,7 +133,7 @@ async def test_a_batch_is_refused_where_the_checkpoint_no_longer_stands(fed: Eng
     await fed.take()
     old = dict(fed.holds)
     await fed.apply(fed.next_batch(1))
-    with pytest.raises(OutOfPlace):  # the same epoch, but the place has moved: COMMIT's answer was lost, say
+    with pytest.raises(OutOfPlace):  # the same epoch, but the place has moved
         await fed.apply(fed.logs[0], old)
     assert await fed.value("SELECT next_offset FROM projector.checkpoints") == 1
 
