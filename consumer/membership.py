@@ -167,13 +167,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def keep_polling(self, stop: asyncio.Event, interval: float) -> None:
         """Poll when no lane has for `interval` seconds. Kafka's client puts a member that doesn't out of its group,
-        though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two."""
+        though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two. And a
+        member that hasn't polled for as long when a rebalance is under way, it never takes back."""
         while not stop.is_set():
             polls = self._polls
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), interval)
-            if polls == self._polls and self.assigned and not stop.is_set():
+            if polls != self._polls or stop.is_set():
+                continue
+            if self.assigned:
                 await self._poll_paused()
+            else:  # aiokafka answers when the rebalance is over, and until then the member counts as polling
+                self._go_back(await self._poll([], 1, 0))
 
     async def _poll_paused(self) -> None:
         """A poll that gives nothing: its partitions are paused meanwhile. A rebalance ends every pause."""

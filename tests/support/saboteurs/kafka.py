@@ -24,6 +24,7 @@ class Api(IntEnum):
     OFFSET_COMMIT = 8
     OFFSET_FETCH = 9
     FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
     HEARTBEAT = 12
 
 
@@ -124,6 +125,13 @@ def failed_commit(code: int) -> Answer:
         return bytes(changed)
 
     return answer
+
+
+def rebalancing(request: Request, _: bytes) -> bytes:
+    """Heartbeat, version 0 or 1, answered with REBALANCE_IN_PROGRESS: the member is to join anew."""
+    assert request.version in (0, 1), request
+    throttle = struct.pack(">i", 0) if request.version == 1 else b""
+    return throttle + struct.pack(">h", 27)
 
 
 class _Conversation(Filter):

@@ -1,0 +1,31 @@
+"""Rebalances that take long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from testkit.deadline import eventually
+from tests.support.fleet import settings_for, working
+from tests.support.saboteurs.kafka import Api, KafkaProxy, rebalancing
+from tests.support.streams import publish, stream
+
+INTERVAL = 1.0  # seconds after which Kafka's client thinks that nobody polls
+
+
+@pytest.mark.apache_kafka
+async def test_a_rebalance_that_lasts_longer_than_the_poll_interval_ends_all_the_same(
+    kafka_bootstrap: str, database_url: str, topic: str
+) -> None:
+    """aiokafka doesn't join again for a member that hasn't polled for so long, and in a rebalance no lane polls."""
+    with KafkaProxy(kafka_bootstrap) as proxy:
+        settings = settings_for(proxy.address, database_url, topic, max_poll_interval=INTERVAL)
+        async with working(settings) as worker:
+            await worker.caught_up(await publish(kafka_bootstrap, topic, stream(5, seed=1, topic=topic)))
+            joining = proxy.sever(Api.JOIN_GROUP)
+            proxy.answer(Api.HEARTBEAT, rebalancing, times=1)
+            await eventually(lambda: joining.happened)
+            await asyncio.sleep(3 * INTERVAL)  # what passes is what is tested
+            proxy.rules.remove(joining)
+            await worker.caught_up(await publish(kafka_bootstrap, topic, stream(5, seed=2, topic=topic)), timeout=15)
