@@ -15,14 +15,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from cli.restarts import Restarts
+
 _log = structlog.get_logger("projector.fleet")
 
 FOLLOW = "--follow-stdin"
-
-_RESTARTS = 5  # of one member, in a row; then the whole fleet ends, for its own supervisor to see
-_HEALTHY = 60.0  # seconds after which a member's earlier ends are forgotten
-_PAUSE = 0.5  # seconds before the first restart; twice as long before each that follows
-_HOPELESS = 2  # an exit code: a person has to act, and a restart wouldn't help
 
 
 async def supervise(stop: asyncio.Event, members: Sequence[Mapping[str, str]]) -> int:
@@ -33,20 +30,19 @@ async def supervise(stop: asyncio.Event, members: Sequence[Mapping[str, str]]) -
 
 async def _keep(stop: asyncio.Event, number: int, environment: Mapping[str, str]) -> int:
     """Keep one member running; give up, and end the others, when it ends again and again."""
-    loop = asyncio.get_running_loop()
-    failures = 0
+    loop, restarts = asyncio.get_running_loop(), Restarts()
     while True:
         began = loop.time()
         code = await _run(stop, environment)
         if stop.is_set():
             return 0 if code in (0, -signal.SIGTERM) else abs(code)
-        failures = 1 if loop.time() - began > _HEALTHY else failures + 1
-        _log.error("member_ended", member=number, exit_code=code, failures=failures)
-        if failures > _RESTARTS or code == _HOPELESS:
+        pause = restarts.after(code, loop.time() - began)
+        _log.error("member_ended", member=number, exit_code=code, failures=restarts.failures)
+        if pause is None:
             stop.set()
             return abs(code) or 1
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _PAUSE * 2 ** (failures - 1))
+            await asyncio.wait_for(stop.wait(), pause)
         if stop.is_set():
             return 0
 

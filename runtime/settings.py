@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
                     raise ValueError(_plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
         url = urlsplit(self.database_url.get_secret_value())
         query = parse_qs(url.query)
-        far = [host for host in (url.hostname or "", *query.get("host", [])) if not _is_loopback(host)]
+        far = [host for host in _hosts(url.netloc, query) if not _is_loopback(host)]
         if far and query.get("sslmode", [""])[-1] not in ("require", "verify-ca", "verify-full"):
             raise ValueError(_plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
         return self
@@ -233,6 +233,14 @@ def _plaintext(name: str, host: str, remedy: str) -> str:
         f"{name}: unencrypted to {host!r}, which is not this machine. "
         f"Set {remedy}, or PROJECTOR_ALLOW_PLAINTEXT=true if the network is safe"
     )
+
+
+def _hosts(netloc: str, query: Mapping[str, list[str]]) -> list[str]:
+    """All servers that a PostgreSQL URL leads to: one, several with commas (for a failover), in either place; with
+    none in it, where the driver looks next."""
+    listed = [netloc.rpartition("@")[2], *query.get("host", [])]
+    hosts = [unquote(re.sub(r":[0-9]*$", "", host)) for some in listed for host in some.split(",")]
+    return hosts if any(hosts) else os.environ.get("PGHOST", "").split(",")
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ _DATABASE = "tests/integration/test_worker_database.py"
 _WATCH = "tests/acceptance/test_fleet_watch.py"
 _WATCHDOG = "tests/integration/test_watchdog.py"
 _WORKER = "tests/integration/test_worker.py"
+_TASKS = "tests/integration/test_kafka_tasks.py"
 
 FLEET = (
     Mutant(
@@ -96,5 +97,40 @@ FLEET = (
         "                await pool.expire_connections()\n",
         "",
         (f"{_DATABASE}::test_connections_to_a_server_that_is_read_only_are_given_up",),
+    ),
+    Mutant(
+        "a part that a library cancelled counts as done",
+        "runtime/service.py",
+        "task.done() and (task.cancelled() or task.exception() is not None)\n",
+        "task.done() and not task.cancelled() and task.exception() is not None\n",
+        ("tests/unit/test_service.py",),
+    ),
+    Mutant(
+        "a client that its broker keeps waiting is not ended",
+        "runtime/kafka_tasks.py",
+        "        await _torn_down(client)\n",
+        "        pass\n",
+        (_TASKS,),
+    ),
+    Mutant(
+        "a client whose tasks have ended is not noticed",
+        "runtime/kafka_tasks.py",
+        "    if ended := [task.get_coro().__name__ for task in needed if task.done()]:\n",
+        "    if ended := []:\n",
+        (_TASKS,),
+    ),
+    Mutant(
+        "a COMMIT that nobody answered is believed",
+        "consumer/processor.py",
+        " or not await checkpoints.reached(connection, batch.moves)",
+        "",
+        ("tests/integration/test_lost_commits.py",),
+    ),
+    Mutant(
+        "a member doesn't poll in a rebalance",
+        "consumer/membership.py",
+        "            else:  # aiokafka answers when the rebalance is over, and until then the member counts as polling\n",
+        "            elif False:\n",
+        ("tests/integration/test_worker_rebalances.py",),
     ),
 )

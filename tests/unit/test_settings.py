@@ -188,6 +188,8 @@ def test_kafka_on_this_machine_may_be_in_the_clear(servers: str) -> None:
         f"{FAR}?host=localhost",
         "postgresql://localhost/shop?host=db.example.com",
         "postgresql://localhost,db.example.com/shop",
+        "postgresql://localhost:5432,db.example.com:5432/shop",
+        "postgresql:///shop?host=localhost,db.example.com",
         "postgresql:///shop?host=db.example.com",
         "postgresql://127.example.com/shop",
     ],
@@ -201,12 +203,19 @@ def test_postgresql_in_the_clear_is_refused_beyond_this_machine(url: str) -> Non
     "url",
     [
         *(f"{FAR}?sslmode={mode}" for mode in ("require", "verify-ca", "verify-full")),
-        *(f"postgres://{host}/shop" for host in ("localhost", "127.0.0.1", "[::1]", "")),
+        *(f"postgres://{host}/shop" for host in ("localhost", "127.0.0.1", "[::1]", "", "localhost:1,[::1]:2")),
+        "postgresql://%2Fvar%2Frun%2Fpostgresql/shop",
         "postgresql:///shop?host=/var/run/postgresql",
     ],
 )
 def test_postgresql_encrypted_or_on_this_machine_is_accepted(url: str) -> None:
     assert load({"DATABASE_URL": url}).database_url.get_secret_value() == url
+
+
+def test_where_the_url_names_no_server_the_drivers_next_place_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "db.example.com")
+    assert "unencrypted to 'db.example.com'" in refusal(DATABASE_URL="postgresql:///shop")
+    assert load({"DATABASE_URL": "postgresql://localhost/shop"})
 
 
 @pytest.mark.parametrize("missing", ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"])
