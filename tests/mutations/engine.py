@@ -28,9 +28,9 @@ ENGINE = (
     Mutant(
         "checkpoint in another transaction",
         "consumer/processor.py",
-        "                await checkpoints.advance(connection, moves)\n",
-        "                await checkpoints.advance(connection, moves)\n"
-        '                await connection.execute("COMMIT; BEGIN")\n',
+        "            await checkpoints.advance(connection, batch.moves)\n",
+        "            await checkpoints.advance(connection, batch.moves)\n"
+        '            await connection.execute("COMMIT; BEGIN")\n',
         (_MACHINE,),
     ),
     Mutant(
@@ -71,11 +71,11 @@ ENGINE = (
     Mutant(
         "a lost race is run again inside its transaction",
         "consumer/processor.py",
-        "                outcome = await self._projection.apply(connection, items, shard, careful=careful)\n",
-        "                try:\n"
-        "                    outcome = await self._projection.apply(connection, items, shard, careful=careful)\n"
-        "                except LostRace:\n"
-        "                    outcome = await self._projection.apply(connection, items, shard, careful=True)\n",
+        "            outcome = await self._projection.apply(connection, batch.items, shard, careful=careful)\n",
+        "            try:\n"
+        "                outcome = await self._projection.apply(connection, batch.items, shard, careful=careful)\n"
+        "            except Exception:\n"
+        "                outcome = await self._projection.apply(connection, batch.items, shard, careful=True)\n",
         (_RACES,),
     ),
     Mutant(
