@@ -25,7 +25,7 @@ _Task = asyncio.Task[object]
 
 async def watched(consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
     """Returns when told to stop. Raises Unavailable if a task ends without which nothing comes any more."""
-    needed = [consumer._fetcher._fetch_task, consumer._coordinator._coordination_task]
+    needed = [consumer._fetcher._fetch_task, consumer._coordinator._coordination_task, consumer._client._sync_task]
     stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([*needed, stopping], return_when=asyncio.FIRST_COMPLETED)

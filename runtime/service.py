@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import count
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ _log = structlog.get_logger("projector.service")
 _GC_THRESHOLDS = (200_000, 50, 100)
 
 _AGAIN = 1.0  # seconds after which a part that was cancelled and hasn't ended is cancelled again
+_DEAF = 5  # times that a part was cancelled in vain, after which the log says where it stands
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
@@ -85,10 +87,14 @@ async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
     and a part that goes on would keep the process from ending for ever.
     """
     left = cancelling = {*tasks}
-    while left:
+    for times in count(1):
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_AGAIN)
+        if not left:
+            break
+        if times % _DEAF == 0:
+            _log.warning("not_cancelled", standing=standing())
     await asyncio.gather(*cancelling, return_exceptions=True)
 
 

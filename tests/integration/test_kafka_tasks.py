@@ -69,13 +69,14 @@ async def test_a_member_that_waits_for_others_is_stopped_in_time_and_is_no_membe
     assert asyncio.all_tasks() - before == set()
 
 
-@pytest.mark.parametrize("name", ["_fetch_task", "_coordination_task"])
+@pytest.mark.parametrize("name", ["_fetch_task", "_coordination_task", "_sync_task"])
 async def test_a_member_whose_task_ended_in_silence_is_no_member(kafka_bootstrap: str, topic: str, name: str) -> None:
     listener, stop = Slow(), asyncio.Event()
     async with member(kafka_bootstrap, topic, listener) as consumer:
         await asyncio.wait_for(listener.assigned.wait(), 20)
         watching = asyncio.ensure_future(watched(consumer, stop))
-        [task] = [found for part in (consumer._fetcher, consumer._coordinator) if (found := getattr(part, name, None))]
+        parts = (consumer._fetcher, consumer._coordinator, consumer._client)
+        [task] = [found for part in parts if (found := getattr(part, name, None))]
         task.cancel()
         with pytest.raises(Unavailable, match="ended"):
             await asyncio.wait_for(watching, 5)
