@@ -177,7 +177,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 continue
             if self.assigned:
                 await self._poll_paused()
-            else:  # aiokafka answers when the rebalance is over, and until then the member counts as polling
+            else:  # it comes back when the rebalance is over, and until then the member counts as polling
                 self._go_back(await self._poll([], 1, 0))
 
     async def _poll_paused(self) -> None:

@@ -129,7 +129,7 @@ FLEET = (
     Mutant(
         "a member doesn't poll in a rebalance",
         "consumer/membership.py",
-        "            else:  # aiokafka answers when the rebalance is over, and until then the member counts as polling\n",
+        "            else:  # it comes back when the rebalance is over, and until then the member counts as polling\n",
         "            elif False:\n",
         ("tests/integration/test_worker_rebalances.py",),
     ),

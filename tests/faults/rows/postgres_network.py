@@ -64,17 +64,6 @@ async def postgres_very_far(scene: Scene) -> None:
     await _slow(scene, 0.5)
 
 
-@fault(
-    33,
-    "PostgreSQL a second away in each direction",
-    shown_by=("pieces delayed",),
-    settings={"PROJECTOR_BATCH_SIZE": 500, "PROJECTOR_CONNECT_TIMEOUT": 60},  # a login is several round trips
-    around=postgres_proxied,
-)
-async def postgres_a_second_away(scene: Scene) -> None:
-    await _slow(scene, 1.0)
-
-
 HALF_OPEN = {"settings": PATIENCE, "around": postgres_proxied}
 
 
