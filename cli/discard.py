@@ -23,7 +23,7 @@ def discard(
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:
-    """Give letters up, for good: they can't be retried, and their events stay known as duplicates."""
+    """Give letters up, for good: they can't be retried, and their events stay known (an unreadable record has none)."""
     if not why.strip() or (by is not None and not by.strip()):
         raise typer.BadParameter("--why and --by have to say something")
     done, unfit_ones = asyncio.run(_discard(database_url, ids, why.strip(), (by or login()).strip(), execute=execute))

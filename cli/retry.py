@@ -84,8 +84,9 @@ def _again(error: BaseException, attempt: int) -> None:
 def _tell(one: Retried, execute: bool) -> None:
     name = "no order" if one.order_id is None else f"order {plain(one.order_id)}"
     if one.failed:
-        typer.echo(f"{name}: failed, and nothing of it has changed: {one.failed}")
-        return
+        typer.echo(f"{name}: failed: {one.failed}; {counted(len(one.unreached), 'letter')} as before")
+        if not one.letters:
+            return
     stays = (
         f"; {counted(one.behind.parked, 'event')} parked for version {one.behind.waits_for}"
         if one.behind.parked
@@ -108,7 +109,11 @@ def _said(fate: Fate) -> str:
 def _sum_up(done: Sequence[Retried], execute: bool) -> None:
     fates = [fate for one in done for fate in one.letters]
     refused = sum(fate.becomes == "refused" for fate in fates)
+    unreached = sum(len(one.unreached) for one in done)
     resolved = "resolved" if execute else "would be resolved"
-    typer.echo(f"{counted(len(fates), 'letter')}: {len(fates) - refused} {resolved}, {refused} still open")
+    typer.echo(
+        f"{counted(len(fates) + unreached, 'letter')}: {len(fates) - refused} {resolved}, "
+        f"{refused + unreached} still open"
+    )
     if not execute:
         typer.echo(DRY_RUN)

@@ -12,7 +12,7 @@ from consumer.ledger import SourceNumbers
 from consumer.verdicts import Letter, identity
 from runtime.sql import Queries
 from schemas.connection import Connection
-from schemas.events import Event, Record
+from schemas.events import Event, Record, Unreadable
 from schemas.wire import decode
 
 _SQL = Queries("consumer", "queries.sql")
@@ -30,14 +30,32 @@ class StoredRecord(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-async def waiting(connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Event]]:
-    """The events parked for these orders, by order, in version order and then in the order in which they came."""
-    found: dict[str, list[Event]] = {}
+class Spoilt(NamedTuple):
+    """A parked event that this release can't read, though the one that parked it could: an upcaster is missing, say."""
+
+    key: tuple[str, int]  # of its row: UUID and source number
+    record: Unreadable
+
+
+class Waiting(NamedTuple):
+    """What is parked for some orders: by order, in version order and then in the order in which it came."""
+
+    events: dict[str, list[Event]]
+    spoilt: list[Spoilt]
+
+
+async def waiting(connection: Connection, order_ids: Sequence[str]) -> Waiting:
+    """What is parked for these orders."""
+    found = Waiting({}, [])
     if order_ids:
         for row in await connection.fetch(_SQL["parked_waiting"], order_ids):
-            event = decode(stored(row))
-            if isinstance(event, Event):  # it was one when it was parked
-                found.setdefault(event.order_id, []).append(event)
+            item = decode(stored(row))
+            if isinstance(item, Event) and item.order_id == row["order_id"]:
+                found.events.setdefault(item.order_id, []).append(item)
+            else:
+                why = item.why if isinstance(item, Unreadable) else "it was another event's record when it was parked"
+                record = Unreadable(why, row["order_id"], row["event_id"], item.record)
+                found.spoilt.append(Spoilt((row["event_uuid"], row["source_no"]), record))
     return found
 
 
@@ -73,11 +91,15 @@ async def park(connection: Connection, events: Sequence[Event], numbers: SourceN
     await _write(connection, "parked_add", rows)
 
 
-async def unpark(connection: Connection, events: Sequence[Event], numbers: SourceNumbers) -> None:
+async def unpark(
+    connection: Connection, events: Sequence[Event], spoilt: Sequence[Spoilt], numbers: SourceNumbers
+) -> None:
     """These no longer wait."""
-    if events:
-        keys = numbers.keys_of([identity(event) for event in events])
-        await connection.execute(_SQL["parked_remove"], *keys)
+    uuids, sources = numbers.keys_of([identity(event) for event in events])
+    uuids += [one.key[0] for one in spoilt]
+    sources += [one.key[1] for one in spoilt]
+    if uuids:
+        await connection.execute(_SQL["parked_remove"], uuids, sources)
 
 
 async def bury(connection: Connection, letters: Iterable[Letter], numbers: SourceNumbers) -> None:

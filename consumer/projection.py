@@ -7,15 +7,16 @@ number of events: sources are known, then at most three reads, then one write pe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from consumer import ledger, order_store, pending
 from consumer.ledger import SourceNumbers
 from consumer.order import OrderState, evolve
 from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
 from consumer.read_models import ReadModel
-from consumer.verdicts import Change, Identity, Verdicts, erasure, identity, judge
+from consumer.verdicts import Change, Identity, Letter, Verdicts, erasure, identity, judge
 from schemas.connection import Connection
 from schemas.events import KNOWN_TYPES, Decoded, Event
 
@@ -59,10 +60,11 @@ class Projection:
         known = await self._known(connection, events, orders, careful=careful)
         stands = {order_id: state.version for order_id, state in orders.items()}.get
         ready = {event.order_id for event in events if event.version == stands(event.order_id, 0) + 1}
-        waiting = await self._waiting(connection, sorted(ready))
+        waiting, spoilt = await self._waiting(connection, sorted(ready))
         stale = await self._stale(connection, waiting) if careful else []
         verdicts, delta = await self._decide(connection, items, orders, waiting, known)
-        await self._write(connection, verdicts, delta, orders, stale, shard)
+        _bury(verdicts, spoilt)
+        await self._write(connection, verdicts, delta, orders, _Leaving(stale, spoilt), shard)
         return _outcome(verdicts)
 
     async def _known(
@@ -79,11 +81,11 @@ class Projection:
         applied = await ledger.known(connection, doubtful, self.sources)
         return applied | await ledger.pending(connection, everyone, self.sources)
 
-    async def _waiting(self, connection: Connection, order_ids: Sequence[str]) -> dict[str, list[Event]]:
+    async def _waiting(self, connection: Connection, order_ids: Sequence[str]) -> pending.Waiting:
         """What is parked for these orders. Its sources have their numbers, though this process may never have met
         them: to learn them inside the transaction adds none, so a rollback takes none back."""
         waiting = await pending.waiting(connection, order_ids)
-        await self.sources.learn(connection, (event.source for events in waiting.values() for event in events))
+        await self.sources.learn(connection, (event.source for events in waiting.events.values() for event in events))
         return waiting
 
     async def _stale(self, connection: Connection, waiting: dict[str, list[Event]]) -> list[Event]:
@@ -137,7 +139,7 @@ class Projection:
         verdicts: Verdicts,
         delta: Delta,
         orders: order_store.Orders,
-        stale: list[Event],
+        leaving: _Leaving,
         shard: int,
     ) -> None:
         """Everything in one table order, so that two batches meet at the orders and nowhere else."""
@@ -147,10 +149,26 @@ class Projection:
         if verdicts.erased:
             await ledger.erase(connection, [tombstone.order_id for tombstone in verdicts.erased])
         await ledger.append(connection, applied, self.sources)
-        await pending.unpark(connection, verdicts.unparked + stale, self.sources)
+        await pending.unpark(connection, verdicts.unparked + leaving.stale, leaving.spoilt, self.sources)
         await pending.park(connection, verdicts.parked, self.sources)
         await pending.bury(connection, verdicts.letters, self.sources)
         await self._store.write(connection, delta, shard)
+
+
+class _Leaving(NamedTuple):
+    """What is parked no longer, though its turn has not come: applied elsewhere meanwhile, or not to be read."""
+
+    stale: list[Event]
+    spoilt: list[pending.Spoilt]
+
+
+def _bury(verdicts: Verdicts, spoilt: Iterable[pending.Spoilt]) -> None:
+    """What was parked and can't be read is a letter, or nobody would ever hear of it; the order's erasure takes it."""
+    erased = {tombstone.order_id for tombstone in verdicts.erased}
+    for one in spoilt:
+        if one.record.order_id not in erased:
+            verdicts.letters.append(Letter("unreadable", one.record.why, one.record))
+            verdicts.counts["unreadable"] += 1
 
 
 def _steps(change: Change) -> Iterator[tuple[Identity, OrderState]]:

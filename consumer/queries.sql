@@ -161,7 +161,8 @@ WHERE d.resolution IS DISTINCT FROM 'retried';
 
 -- name: parked_waiting
 -- What waits for these orders, the first that came first.
-SELECT topic, partition, "offset", "timestamp", key, value, headers::text AS headers
+SELECT order_id, event_id, event_uuid::text AS event_uuid, source_no,
+       topic, partition, "offset", "timestamp", key, value, headers::text AS headers
 FROM projector.parked_events
 WHERE order_id = ANY($1::text[])
 ORDER BY order_id, version, arrival;

@@ -52,7 +52,7 @@ class Retried:
     """What becomes of an order's letters, and of what waits behind them.
 
     `applied` counts events, those that were parked too; `behind` is what stays parked; `refused` are new letters.
-    `failed`: PostgreSQL did not let it through; nothing of this order has changed.
+    `failed`: PostgreSQL did not let it through; the letters that `unreached` names are as they were.
     """
 
     order_id: str | None
@@ -61,6 +61,7 @@ class Retried:
     behind: Behind = NOTHING_BEHIND
     refused: tuple[Refusal, ...] = ()
     failed: str | None = None
+    unreached: tuple[int, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -75,6 +76,7 @@ class Retried:
             later.behind,
             self.refused + later.refused,
             self.failed or later.failed,
+            self.unreached + later.unreached,
         )
 
 
@@ -112,7 +114,7 @@ class Redelivery:
             except TryAgain as error:
                 if out_of_reach:
                     raise
-                done = Retried(order_id, failed=str(error))
+                done = Retried(order_id, failed=str(error), unreached=tuple(ids))
             out_of_reach = done.failed is not None
             yield done
 
@@ -134,8 +136,17 @@ class Redelivery:
         except Unstorable as error:
             if len(ids) == 1:
                 return await until_done(partial(self._refused, order_id, ids, str(error)), tries=_TRIES)
-            done = [await self._order(order_id, [one]) for one in ids]  # a transaction each, as one of them can't be
-            return sum(done[1:], done[0])
+            return await self._one_by_one(order_id, ids)  # a transaction each, as one of them can't be
+
+    async def _one_by_one(self, order_id: str | None, ids: Sequence[int]) -> Retried:
+        """What one of them fails with leaves those before it as they are by then, and those behind it alone."""
+        done = await self._order(order_id, ids[:1])
+        for place in range(1, len(ids)):
+            try:
+                done += await self._order(order_id, ids[place : place + 1])
+            except TryAgain as error:
+                return done + Retried(order_id, behind=done.behind, failed=str(error), unreached=tuple(ids[place:]))
+        return done
 
     async def _once(self, order_id: str | None, ids: Sequence[int], *, careful: bool) -> Retried:
         projection = self._make()

@@ -81,6 +81,15 @@ async def test_an_event_parked_while_its_hole_is_filled_is_not_stranded(fed: Eng
     assert await fed.differences([Event(first), Event(filler), Event(late)]) == []
 
 
+async def test_a_batch_that_loses_one_of_its_orders_is_run_again_as_a_whole(fed: Engine) -> None:
+    """Its other orders, its ledger rows and its sums have gone with the transaction."""
+    mine, theirs = [placed("a"), placed("b", customer="c-2"), placed("c")], [attributes("b", 2, "order.confirmed")]
+    fed.send(*mine, partition=0)
+    fed.send(*theirs, partition=1)
+    await at_once(fed, decoded(fed, 0), decoded(fed, 1))
+    assert await fed.differences([Event(event) for event in [*mine, *theirs]]) == []
+
+
 async def test_the_same_event_through_two_workers_counts_once(fed: Engine) -> None:
     event = placed("a")
     fed.send(event, partition=0)

@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from consumer import pending
 from consumer.processor import Processor
 from consumer.projection import Projection
 from consumer.reference import Event
-from tests.support.engine import Engine, attributes, engine, placed
+from schemas.events import Decoded, Record, Unreadable
+from schemas.events import Event as EventRead
+from schemas.wire import decode
+from tests.support.engine import TOPIC, Engine, attributes, engine, placed
 from tests.support.redelivery import (
     BROKEN,
     MENDED,
@@ -215,3 +219,60 @@ async def test_an_event_that_waits_may_fail_in_its_turn_and_is_a_letter_of_its_o
     [again] = await retry(fussy, models=MENDED)
     assert (again.applied, again.clean) == (2, True)
     assert await fussy.differences([Event(event) for event in sent]) == []
+
+
+# What was parked, and can't be read any more when its turn comes
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A release that can't read versions 3 of what is parked, until it is undone."""
+
+    def read(record: Record) -> Decoded:
+        item = decode(record)
+        unreadable = isinstance(item, EventRead) and item.version == 3
+        return Unreadable("no upcaster", None, None, record) if unreadable else item
+
+    monkeypatch.setattr(pending, "decode", read)
+    return monkeypatch
+
+
+SENT = [placed("a"), confirmed("a", 2), shipped("a", 3), attributes("a", 4, "order.delivered")]
+
+
+async def _fill_the_hole(fed: Engine) -> None:
+    """Versions 3 and 4 are parked; then comes 2."""
+    fed.send(SENT[0], *SENT[2:])
+    await fed.run()
+    fed.send(SENT[1])
+    await fed.run()
+
+
+async def test_it_is_a_letter_with_its_record_and_applied_with_all_behind_it_when_it_is_mended(
+    fed: Engine, older: pytest.MonkeyPatch
+) -> None:
+    await _fill_the_hole(fed)
+    [letter] = await letters(fed)
+    assert (letter["reason"], letter["error"], letter["order_id"], letter["event_id"]) == (
+        *("unreadable", "no upcaster"),
+        *("a", SENT[2]["id"]),
+    )
+    assert (letter["topic"], letter["partition"], letter["offset"]) == (TOPIC, 0, 1)
+    assert letter["value"] == fed.logs[0][1].value
+    assert await fed.value("SELECT array_agg(version) FROM projector.parked_events") == [4]
+    older.undo()
+    [done] = await retry(fed)
+    assert (done.applied, done.clean) == (2, True)
+    assert await fed.differences([Event(event) for event in SENT]) == []
+
+
+async def test_of_an_order_that_is_erased_in_the_same_batch_no_letter_stays(
+    fed: Engine, older: pytest.MonkeyPatch
+) -> None:
+    fed.send(SENT[0], *SENT[2:])
+    await fed.run()
+    fed.send(SENT[1])
+    fed.append(None, key=b"a")
+    await fed.run()
+    assert await letters(fed) == []
+    assert await fed.value("SELECT count(*) FROM projector.parked_events") == 0
