@@ -1,7 +1,7 @@
 """Several members on one machine: started, watched, started again with growing pauses, stopped together.
 
-A member follows its supervisor through a pipe: however the supervisor ends, SIGKILL included, its members see the
-pipe's end and stop as if told to, so none is left behind.
+A member follows its supervisor through a pipe, by which it is told to stop. However the supervisor ends, SIGKILL
+included, its members see the pipe's end and stop as if told to, so none is left behind.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cli.restarts import Restarts
 _log = structlog.get_logger("projector.fleet")
 
 FOLLOW = "--follow-stdin"
+_STOP = b"."
 
 
 async def supervise(stop: asyncio.Event, members: Sequence[Mapping[str, str]]) -> int:
@@ -60,7 +61,12 @@ async def _run(stop: asyncio.Event, environment: Mapping[str, str]) -> int:
     ending = asyncio.ensure_future(child.wait())
     await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not ending.done():
-        child.send_signal(signal.SIGTERM)
+        # Not by a signal: systemd's default has sent one to every process of the unit already, and a second one would
+        # end the member at once.
+        assert child.stdin is not None
+        with suppress(BrokenPipeError, ConnectionResetError):
+            child.stdin.write(_STOP)
+            child.stdin.close()
     stopping.cancel()
     return await ending
 
@@ -86,9 +92,8 @@ async def _end_of_stdin(stop: asyncio.Event) -> None:
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
     try:
-        while await reader.read(1024):
-            pass  # nobody writes; what ends is what counts
-        _log.warning("supervisor_gone", pid=os.getpid())
+        if await reader.read(len(_STOP)) != _STOP:
+            _log.warning("supervisor_gone", pid=os.getpid())
         stop.set()
     finally:
         transport.close()

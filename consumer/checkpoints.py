@@ -6,7 +6,7 @@ each change of owner, so a worker that has lost a partition without knowing it c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -47,6 +47,12 @@ class Move(NamedTuple):
     def done(self) -> Hold:
         """The partition as its owner holds it after the step."""
         return replace(self.hold, next_offset=self.next_offset)
+
+
+async def known(connection: Connection, topics: Iterable[str]) -> set[Place]:
+    """The partitions of these topics that have a checkpoint."""
+    rows = await connection.fetch(_SQL["checkpoints_read"], sorted(topics))
+    return {Place(row["topic"], row["partition"]) for row in rows}
 
 
 async def take(connection: Connection, starts: Mapping[Place, int], owner: str) -> dict[Place, Hold]:

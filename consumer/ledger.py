@@ -19,19 +19,26 @@ class SourceNumbers:
     """The numbers of event sources, remembered: they never change, and there are few (some 100 bytes each).
 
     A source that is new gets its number in a transaction of its own: a number that a rolled-back batch remembers
-    would be wrong for ever.
+    would be wrong for ever. So would one that a failover has lost, so after each outage they are asked for again.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._doubtful: set[str] = set()  # still to be had: a batch under way may be using them
 
     async def learn(self, connection: Connection, sources: Iterable[str]) -> None:
         """Know these sources. Not to be called inside a transaction that may roll back."""
-        missing = set(sources).difference(self._numbers)
+        missing = {source for source in sources if source not in self._numbers or source in self._doubtful}
         while missing:  # a source that another worker adds meanwhile is seen by the next look
             rows = await connection.fetch(_SQL["sources_number"], sorted(missing))
-            self._numbers.update((row["source"], row["source_no"]) for row in rows)
-            missing = missing.difference(self._numbers)
+            found = {row["source"]: row["source_no"] for row in rows}
+            self._numbers.update(found)
+            self._doubtful.difference_update(found)
+            missing.difference_update(found)
+
+    def doubt(self) -> None:
+        """The server may be another one by now, that lacks what this one said last."""
+        self._doubtful.update(self._numbers)
 
     def __getitem__(self, source: str) -> int:
         return self._numbers[source]

@@ -22,11 +22,12 @@ from runtime import postgres
 from runtime.failpoints import Failpoints
 from runtime.kafka import translated
 from schemas.connection import Pool
-from schemas.errors import OutOfPlace, Refused
+from schemas.errors import OutOfPlace, Refused, Unavailable
 
 _log = structlog.get_logger("projector.membership")
 
 _ACQUIRE = 10.0  # seconds to wait for a connection
+_ANSWER = 2.0  # seconds for Kafka to say where logs begin
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
@@ -57,7 +58,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._working = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._gaps: dict[TopicPartition, int] = {}
+        self._gaps: dict[TopicPartition, int] = {}  # where records began the last time that some were missing
+        self._past: dict[TopicPartition, int] = {}  # where the client stood the last time that it had no record to give
 
     @property
     def assigned(self) -> bool:
@@ -100,22 +102,45 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _take(self, assigned: list[TopicPartition]) -> None:
         self._gaps.clear()
+        self._past.clear()
         if not assigned:
             self.holds = {}
             return
-        with translated():
-            first = await self._consumer.beginning_offsets(assigned)
-        starts = {Place(one.topic, one.partition): first[one] for one in assigned}
+        first = await self._first_offsets(assigned)
+        places = [Place(one.topic, one.partition) for one in assigned]
         async with postgres.leased(self._pool, _ACQUIRE) as connection:
+            known = await checkpoints.known(connection, {one.topic for one in assigned})
+            if lost := [place for place in places if place not in known and place not in first]:
+                raise Unavailable(f"Kafka: no leader tells where the log of {_named(lost)} begins")
+            starts = {place: first.get(place, 0) for place in places}
             self.holds = await checkpoints.take(connection, starts, self._owner)
         for place, hold in self.holds.items():
-            if hold.next_offset < starts[place]:
+            if hold.next_offset < first.get(place, 0):
                 raise Refused(
                     f"{place.topic}/{place.partition}: the checkpoint stands at {hold.next_offset}, but Kafka's log "
-                    f"begins at {starts[place]}: retention took events before they were applied. Nothing was skipped"
+                    f"begins at {first[place]}: retention took events before they were applied. Nothing was skipped"
                 )
             self._consumer.seek(TopicPartition(*place), hold.next_offset)
         _log.info("partitions_taken", partitions=[place.partition for place in self.holds], owner=self._owner)
+
+    async def _first_offsets(self, assigned: list[TopicPartition]) -> dict[Place, int]:
+        """Where the logs begin, of those partitions whose leader says so soon: one that has none must not keep this
+        member from the others. It sends no heartbeat before it has taken them."""
+        found = await self._asked(assigned)
+        if not found:
+            for some in await asyncio.gather(*(self._asked([one]) for one in assigned)):
+                found.update(some)
+        return {Place(one.topic, one.partition): offset for one, offset in found.items()}
+
+    async def _asked(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Nothing if Kafka doesn't answer for all of them."""
+        try:
+            with translated():
+                async with asyncio.timeout(_ANSWER):
+                    found: dict[TopicPartition, int] = await self._consumer.beginning_offsets(partitions)
+                    return found
+        except Unavailable:
+            return {}
 
     async def fetch(self, lane: int, lanes: int, most: int, wait: float) -> tuple[int, list[ConsumerRecord]]:
         """(epoch, records) of this lane's share of the partitions: those that follow on from the holds.
@@ -165,20 +190,27 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 ) from None
             return fetched
 
-    async def keep_polling(self, stop: asyncio.Event, interval: float) -> None:
+    async def keep_polling(self, stop: asyncio.Event, interval: float, hear: float = 1.0) -> None:
         """Poll when no lane has for `interval` seconds. Kafka's client puts a member that doesn't out of its group,
-        though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two. And a
-        member that hasn't polled for as long when a rebalance is under way, it never takes back."""
+        though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two.
+
+        While a rebalance lasts no lane polls, so this does, after `hear` seconds: what the rebalance fails with is told
+        to who polls and to nobody else, and a member that hasn't polled for long is not taken back.
+        """
+        quiet, polls = 0.0, self._polls
         while not stop.is_set():
-            polls = self._polls
+            pause = min(interval, hear)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), interval)
-            if polls != self._polls or stop.is_set():
-                continue
-            if self.assigned:
-                await self._poll_paused()
-            else:  # it comes back when the rebalance is over, and until then the member counts as polling
+                await asyncio.wait_for(stop.wait(), pause)
+            quiet, polls = (quiet + pause if polls == self._polls else 0.0), self._polls
+            if stop.is_set():
+                return
+            if (
+                not self.assigned
+            ):  # it comes back when the rebalance is over, and until then the member counts as polling
                 self._go_back(await self._poll([], 1, 0))
+            elif quiet >= interval:
+                await self._poll_paused()
 
     async def _poll_paused(self) -> None:
         """A poll that gives nothing: its partitions are paused meanwhile. A rebalance ends every pause."""
@@ -196,7 +228,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _read_past(self, silent: Iterable[TopicPartition]) -> dict[Place, int]:
         """Where the client stands beyond the checkpoint, though it gave no record: after a transaction's marker, or
-        after records that were taken back. As with any gap, it has to say so twice."""
+        after records that were taken back. As with any gap, it has to say so twice: that there was nothing up to where
+        it stood the first time."""
         found = {}
         for partition in silent:
             place = Place(partition.topic, partition.partition)
@@ -204,10 +237,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 position = await self._consumer.position(partition)
             hold = self.holds.get(place)
             if hold is not None and position > hold.next_offset:
-                if self._gaps.get(partition) == position:
-                    found[place] = position
+                before = self._past.get(partition, 0)
+                if hold.next_offset < before <= position:
+                    found[place] = before
                 else:
-                    self._gaps[partition] = position
+                    self._past[partition] = position
                     self._consumer.seek(partition, hold.next_offset)
         return found
 
@@ -252,3 +286,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
 def place_of(record: ConsumerRecord) -> Place:
     return Place(record.topic, record.partition)
+
+
+def _named(places: Iterable[Place]) -> str:
+    return ", ".join(f"{place.topic}/{place.partition}" for place in places)

@@ -22,7 +22,7 @@ from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
 from runtime.postgres import leased
 from schemas.connection import Connection, Pool
-from schemas.errors import OutOfPlace, Unstorable
+from schemas.errors import OutOfPlace, Unavailable, Unstorable
 from schemas.events import Decoded, Event, Unreadable
 
 Holds = dict[Place, Hold]
@@ -74,8 +74,13 @@ class Processor:
 
     async def _with_retries(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
         batch = _Batch(items, _moves(items, holds))
-        outcome = await until_done(partial(self._once, batch), self._on_retry)
+        outcome = await until_done(partial(self._once, batch), self._again)
         return outcome, {**holds, **{move.place: move.done for move in batch.moves}}
+
+    def _again(self, error: BaseException, attempt: int) -> None:
+        if isinstance(error, Unavailable):
+            self._projection.sources.doubt()
+        self._on_retry(error, attempt)
 
     async def _once(self, batch: _Batch, *, careful: bool) -> Outcome:
         async with leased(self._pool, _ACQUIRE) as connection:

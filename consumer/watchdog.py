@@ -43,26 +43,29 @@ class Watchdog:
         self._observation = observation
         self._health = health
         self._limit = settings.stuck_timeout
+        self._unassigned = 0.0  # seconds without an assignment though Kafka answers, over all sessions
         self._parked = ParkedAlarm(observation, settings.parked_limit)
 
     async def watch(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:
         """Raises Stuck."""
         progress = Progress()
-        unassigned_since = time.monotonic()
+        looked_at = time.monotonic()
         while not stop.is_set():
             kafka, database = await asyncio.gather(self._ends(consumer, membership), self._ask_database())
             now = time.monotonic()
+            self._unassigned += now - looked_at
+            looked_at = now
             if membership.assigned:
-                unassigned_since = now
+                self._unassigned = 0
                 self._health.fine("assigned")
             else:
                 self._health.wrong("assigned", "a rebalance is under way")
             if kafka is None or not database or self._was_away(now):
                 progress.excuse(now)
-                unassigned_since = now
+                self._unassigned = 0
             else:
                 progress.look(now, kafka)
-            self._judge(progress, now, now - unassigned_since)
+            self._judge(progress, now)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), min(_EVERY, self._limit / _LOOKS))
 
@@ -70,9 +73,9 @@ class Watchdog:
         """No session, so no partitions."""
         self._health.wrong("assigned", why)
 
-    def _judge(self, progress: Progress, now: float, unassigned: float) -> None:
-        if unassigned >= self._limit:
-            raise Stuck(f"no assignment for {unassigned:.0f} s, though Kafka answers")
+    def _judge(self, progress: Progress, now: float) -> None:
+        if self._unassigned >= self._limit:
+            raise Stuck(f"no assignment for {self._unassigned:.0f} s, though Kafka answers")
         slow = progress.stalled(now, self._limit / 2)
         if slow:
             self._health.wrong("moving", f"{len(slow)} partitions stand still")

@@ -40,6 +40,7 @@ _POLL = 0.5  # seconds that a lane waits for records before it looks whether to 
 _COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
 _JOIN = 60.0  # seconds to connect and subscribe; a broker that takes connections and says nothing costs aiokafka 40
 _POLLS = 4  # in the time after which Kafka's client thinks that a member doesn't poll
+_HEAR = 1.0  # seconds after which a rebalance under way is listened to: what it fails with is told to who polls
 _COMMIT = 1.0  # seconds that one may take: aiokafka's never ends while the broker is away
 
 
@@ -74,6 +75,7 @@ class Worker:
             retry=retry_if_exception_type((Unavailable, OutOfPlace)),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             stop=lambda _: stop.is_set(),
+            sleep=lambda seconds: _until(stop, seconds),
             reraise=True,
         )
         reason = "start"
@@ -96,17 +98,20 @@ class Worker:
         try:
             # Not to be waited for once told to stop: a broker that takes connections and says nothing costs 40 s.
             await together(stop, 0, self._join(consumer, membership))
+            if stop.is_set():
+                return
             loops = [self._lane(stop, membership, lane) for lane in range(settings.lanes)]
-            await together(
+            drained = await together(
                 stop,
                 settings.stop_timeout,
                 *loops,
                 self._courtesy(consumer, membership, stop),
-                membership.keep_polling(stop, settings.max_poll_interval / _POLLS),
+                membership.keep_polling(stop, settings.max_poll_interval / _POLLS, _HEAR),
                 self._watchdog.watch(consumer, membership, stop),
                 watched(consumer, stop),
             )
-            await self._tell(consumer, membership, {})
+            if drained:  # else there is no time left for courtesies
+                await self._tell(consumer, membership, {})
         finally:
             self._watchdog.ended("no consumer session")
             await stopped(consumer)
@@ -147,8 +152,7 @@ class Worker:
         told: dict[Place, int] = {}
         pause = _COMMIT_EVERY
         while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            await _until(stop, pause)
             answered = await self._tell(consumer, membership, told)
             # To Kafka a commit is a sign of life. A member that gets no answers has to fall silent for a session, or it
             # keeps its partitions though it hears nothing of what is in them.
@@ -173,3 +177,9 @@ class Worker:
     def _retrying(self, error: BaseException, attempt: int) -> None:
         self._observation.retry(error)
         _log.warning("batch_again", reason=str(error), attempt=attempt, owner=self._owner)
+
+
+async def _until(stop: asyncio.Event, seconds: float) -> None:
+    """So many seconds, or as long as nobody says stop."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

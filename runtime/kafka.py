@@ -17,6 +17,8 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
@@ -33,6 +35,11 @@ _LOOK = 5.0  # seconds to wait for a fetch of each partition
 _HEARTBEAT_MS = 1_000
 _METADATA_AGE_MS = 60_000  # after which a topic that got more partitions is seen to have them
 _FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
+_UNFIT = {
+    InvalidSessionTimeoutError: "PROJECTOR_SESSION_TIMEOUT is not within the broker's group.min.session.timeout.ms "
+    "and group.max.session.timeout.ms",
+    InconsistentGroupProtocolError: "PROJECTOR_GROUP_ID is the group of other consumers, which are none of this fleet",
+}
 
 
 @contextmanager
@@ -44,6 +51,8 @@ def translated() -> Iterator[None]:
         cause = error.__cause__ or error  # aiokafka's group coordinator wraps what it failed with
         if isinstance(cause, _FORBIDDEN):
             raise Refused(f"Kafka: {cause}: the user lacks a right; docs/security.md has those it needs") from None
+        if type(cause) in _UNFIT:
+            raise Refused(f"Kafka: {_UNFIT[type(cause)]}") from None
         raise Unavailable(f"Kafka: {type(error).__name__}") from error
 
 

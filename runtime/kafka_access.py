@@ -27,7 +27,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from runtime import tls
-from runtime.settings import Settings
+from runtime.settings import Settings, is_loopback
 from schemas.errors import Refused
 
 _PATIENCE = 5.0  # seconds for a broker to let us in, or not; then it is away
@@ -65,8 +65,21 @@ async def check(settings: Settings, topics: Iterable[str] = (), group: str | Non
     """
     visit = _Visit(settings, list(topics), group)
     entered = await visit.any_of(_servers(settings), "KAFKA_BOOTSTRAP_SERVERS")
+    if entered is not None:
+        _expect_encrypted(settings, entered.brokers)
     if entered is not None and entered.at not in entered.brokers:
         await visit.any_of(entered.brokers, "the brokers' advertised.listeners")
+
+
+def _expect_encrypted(settings: Settings, brokers: Iterable[_Address]) -> None:
+    """What a first server on this machine advertises may be anywhere, and gets the records, and the password."""
+    if settings.allow_plaintext or settings.kafka_security_protocol.endswith("SSL"):
+        return
+    if far := [str(broker) for broker in brokers if not is_loopback(broker.host)]:
+        raise Refused(
+            f"KAFKA_BOOTSTRAP_SERVERS leads to {', '.join(far)} (advertised.listeners), unencrypted and not on this "
+            "machine. Set KAFKA_SECURITY_PROTOCOL=SASL_SSL, or PROJECTOR_ALLOW_PLAINTEXT=true if the network is safe"
+        )
 
 
 def _servers(settings: Settings) -> list[_Address]:

@@ -17,8 +17,9 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from runtime.service import cancelled
 from schemas.errors import Unavailable
 
-_STOP = 2.0  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
+_STOP = 1.5  # seconds for a client to say goodbye; one whose broker is gone may never end (and may raise)
 _LEAVE = 1.0  # seconds to leave the group, if that wasn't enough
+_CLOSE = 0.5  # seconds for connections that were aborted to be gone
 
 _Task = asyncio.Task[object]
 
@@ -69,6 +70,10 @@ def _tasks(consumer: AIOKafkaConsumer) -> set[_Task]:
 
 async def _disconnected(client: AIOKafkaClient) -> None:
     for connection in client._conns.values():
-        if connection._writer is not None:
-            connection._writer.transport.abort()  # to close it would wait until the broker has read everything
-    await client.close()
+        # To close it would wait until the broker has read everything; with TLS, for its goodbye: uvloop gives it 30 s.
+        # One that is being closed has no writer any more.
+        if transport := getattr(connection._protocol, "_transport", None):
+            transport.abort()
+    closing = asyncio.ensure_future(client.close())
+    await asyncio.wait([closing], timeout=_CLOSE)
+    await cancelled({closing})

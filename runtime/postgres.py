@@ -1,6 +1,7 @@
 """PostgreSQL: the pool, and the driver's errors put into this project's words, once.
 
 connection lost, timed out, refused       → Unavailable   (the outcome of a COMMIT may be unknown: run again)
+SQLSTATE 28 3D (login, database)          → Unavailable   (a start is refused for it: runtime.postgres_access)
 SQLSTATE 40 (serialisation, deadlock)     → LostRace
 SQLSTATE 08 53 55 57 58, some of 25, a
 stale plan                                → Unavailable
@@ -26,15 +27,15 @@ from runtime.settings import Settings
 from schemas.connection import Connection, Pool
 from schemas.errors import LostRace, Refused, Unavailable, Unstorable
 
-_TRANSIENT = ("08", "53", "55", "57", "58")
+_TRANSIENT = ("08", "53", "55", "57", "58", "28", "3D")
 # A server that is read-only for now, or has ended a transaction that took too long; a plan that has become stale.
 _ALSO_TRANSIENT = ("25006", "25P03", "25P04", "0A000")
 _VALUE = ("22", "23", "54")
-_NAMES_OBJECTS = ("28", "3D", "3F", "42")  # users, databases, schemas, tables; never a value
+_NAMES_OBJECTS = ("3F", "42")  # schemas, tables; never a value
 
 _TRANSACTION_TIMEOUT_SINCE = 17  # PostgreSQL's version
 
-_CLOSE = 1.5  # seconds for a pool to say goodbye; a server that has gone away never answers
+_CLOSE = 1.0  # seconds for a pool to say goodbye; a server that has gone away never answers
 
 
 async def connect(settings: Settings, name: str) -> Connection:

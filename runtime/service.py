@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from runtime.pulse import STUCK
 from runtime.stacks import standing
 from schemas.errors import Unavailable
 
@@ -26,8 +27,9 @@ _log = structlog.get_logger("projector.service")
 # the batch. It stays on, for what other code leaves behind, but far apart.
 _GC_THRESHOLDS = (200_000, 50, 100)
 
-_AGAIN = 1.0  # seconds after which a part that was cancelled and hasn't ended is cancelled again
-_DEAF = 5  # times that a part was cancelled in vain, after which the log says where it stands
+_AGAIN = 0.3  # seconds after which a part that was cancelled and hasn't ended is cancelled again
+_DEAF = 20  # times that a part was cancelled in vain, after which the log says where it stands
+_HOPELESS = 4  # times that the log has said so, after which the process ends at once: it may hold what others wait for
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
@@ -39,10 +41,10 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
 
 
 async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
-    stop = asyncio.Event()
+    stop, signals = asyncio.Event(), count(1)
 
     def asked() -> None:
-        if stop.is_set():
+        if next(signals) > 1:  # and not if we stop already: a supervisor may have asked in another way
             os._exit(130)
         stop.set()
 
@@ -53,8 +55,9 @@ async def _with_signals(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]
     return await main(stop)
 
 
-async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any, None]) -> None:
-    """Run parts side by side until all end, one fails, or `grace` seconds after `stop` have gone by.
+async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any, None]) -> bool:
+    """Run parts side by side until all end, one fails, or `grace` seconds after `stop` have gone by; whether all ended
+    by themselves.
 
     Those still running are cancelled then; the failure, if there was one, is raised. A part that ends by a cancellation
     that isn't ours has failed too (Unavailable): its work is not done, and nobody else would do it.
@@ -71,6 +74,7 @@ async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any
         if left and stopping.done():
             await asyncio.wait(left, timeout=grace, return_when=asyncio.FIRST_EXCEPTION)
         failed = [task for task in tasks if _failed(task)]
+        by_themselves = all(task.done() for task in tasks)
     finally:
         await cancelled({*tasks, stopping})
     for task in [*failed, *tasks]:
@@ -78,6 +82,7 @@ async def together(stop: asyncio.Event, grace: float, *parts: Coroutine[Any, Any
             task.result()
     if failed:
         raise Unavailable("a part of the work was cancelled by a library of its own accord")
+    return by_themselves
 
 
 async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
@@ -95,6 +100,8 @@ async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
             break
         if times % _DEAF == 0:
             _log.warning("not_cancelled", standing=standing())
+        if times == _DEAF * _HOPELESS:
+            os._exit(STUCK)
     await asyncio.gather(*cancelling, return_exceptions=True)
 
 

@@ -169,11 +169,11 @@ class Settings(BaseSettings):
         if self.kafka_security_protocol in ("PLAINTEXT", "SASL_PLAINTEXT"):
             for server in self.kafka_bootstrap_servers.split(","):
                 host = re.sub(r":[0-9]+$", "", server.strip())
-                if not _is_loopback(host):
+                if not is_loopback(host):
                     raise ValueError(_plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
         url = urlsplit(self.database_url.get_secret_value())
         query = parse_qs(url.query)
-        far = [host for host in _hosts(url.netloc, query) if not _is_loopback(host)]
+        far = [host for host in _hosts(url.netloc, query) if not is_loopback(host)]
         if far and query.get("sslmode", [""])[-1] not in ("require", "verify-ca", "verify-full"):
             raise ValueError(_plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
         return self
@@ -240,10 +240,13 @@ def _hosts(netloc: str, query: Mapping[str, list[str]]) -> list[str]:
     none in it, where the driver looks next."""
     listed = [netloc.rpartition("@")[2], *query.get("host", [])]
     hosts = [unquote(re.sub(r":[0-9]*$", "", host)) for some in listed for host in some.split(",")]
-    return hosts if any(hosts) else os.environ.get("PGHOST", "").split(",")
+    if any(hosts):
+        return hosts
+    named = query.get("service", [os.environ.get("PGSERVICE", "")])
+    return [f"service {named[-1]}"] if any(named) else os.environ.get("PGHOST", "").split(",")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host in _LOOPBACK or host.startswith("/"):
         return True
     try:

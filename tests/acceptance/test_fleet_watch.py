@@ -113,6 +113,27 @@ async def test_members_whose_supervisor_is_killed_end_too(kafka_bootstrap: str, 
         assert "supervisor_gone" in supervisor.said()
 
 
+async def test_members_that_are_told_to_stop_by_two_finish_what_they_have_in_hand(
+    kafka_bootstrap: str, database_url: str, topic: str
+) -> None:
+    """systemd's default is to send SIGTERM to every process of a unit: to the members, and to who asks them to stop."""
+    async with fleet(kafka_bootstrap, database_url, topic) as workers:
+        supervisor = workers.start("--processes", "2", PROJECTOR_FAILPOINTS="mid_tx=sleep(2)")
+        await publish(kafka_bootstrap, topic, stream(20, seed=6, topic=topic))
+
+        async def members() -> list[int]:
+            pids = sorted({int(owner.rpartition("-")[2]) for owner in (await workers.owners()).values()})
+            assert len(pids) == 2
+            return pids
+
+        pids = await eventually(members, timeout=30)
+        for pid in (*pids, supervisor.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert await supervisor.ended() == 0
+        assert supervisor.said().count("worker_stopped") == 2
+        assert "supervisor_gone" not in supervisor.said()
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)

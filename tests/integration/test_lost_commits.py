@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from consumer import checkpoints
 from consumer.checkpoints import Place
+from consumer.ledger import SourceNumbers
 from consumer.reference import Event
 from schemas.connection import Pool
 from schemas.errors import OutOfPlace, Unavailable
@@ -93,3 +94,27 @@ async def test_a_batch_that_never_came_to_its_commit_asks_nobody(fed: Engine, mo
 async def _take(pool: Pool, partitions: list[int]) -> None:
     async with pool.acquire() as connection:
         await checkpoints.take(connection, {Place(TOPIC, one): 0 for one in partitions}, "another")
+
+
+async def test_the_numbers_of_sources_are_asked_for_again_after_an_outage(fed: Engine, proxy: PostgresProxy) -> None:
+    """The server may be a standby by now, which lacks what the last one said a moment before it was lost."""
+    await fed.apply(fed.next_batch(1))
+    await fed.value("UPDATE projector.ledger SET source_no = source_no + 100")
+    await fed.value("DELETE FROM projector.event_sources")
+    proxy.lose("request")
+    await fed.apply(fed.next_batch())
+    orphans = (
+        "SELECT count(*) FROM projector.ledger WHERE source_no NOT IN (SELECT source_no FROM projector.event_sources)"
+    )
+    assert await fed.value(orphans) == 1  # the one from before
+
+
+async def test_numbers_in_doubt_can_be_used_by_a_batch_under_way(fed: Engine) -> None:
+    numbers = SourceNumbers()
+    async with fed.pool.acquire() as connection:
+        await numbers.learn(connection, ["/shop"])
+        known = numbers["/shop"]
+        numbers.doubt()
+        assert numbers["/shop"] == known
+        await numbers.learn(connection, ["/shop"])
+        assert numbers["/shop"] == known

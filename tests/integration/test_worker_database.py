@@ -23,6 +23,8 @@ def said(sqlstate: str) -> asyncpg.PostgresError:
         (said("40001"), LostRace),
         (said("40P01"), LostRace),
         (said("08006"), Unavailable),
+        (said("28P01"), Unavailable),  # a password that is being changed
+        (said("3D000"), Unavailable),  # a database that is being renamed
         (said("25006"), Unavailable),  # a standby that isn't promoted yet
         (said("25P03"), Unavailable),  # idle in a transaction for too long
         (said("25P04"), Unavailable),  # a transaction that took too long
@@ -35,7 +37,6 @@ def said(sqlstate: str) -> asyncpg.PostgresError:
         (said("54000"), Unstorable),
         (said("42P01"), Refused),
         (said("42501"), Refused),
-        (said("28P01"), Refused),
         (asyncpg.InterfaceError("connection is closed"), Unavailable),
         (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), Unavailable),
         (ConnectionResetError(), Unavailable),

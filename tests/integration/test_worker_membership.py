@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.checkpoints import Place
 from consumer.membership import Membership
@@ -25,12 +25,15 @@ class Client:
 
     def __init__(self) -> None:
         self.first = 0  # where every log begins
+        self.leaderless: set[int] = set()  # partitions of which nobody says that
         self.positions: dict[int, int] = {}
         self.sought: list[tuple[int, int]] = []
         self.asked: list[tuple[int, ...]] = []
         self.answers: list[Fetched | Exception | Callable[[], Any]] = []
 
     async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        if self.leaderless.intersection(one.partition for one in partitions):
+            raise LeaderNotAvailableError
         return dict.fromkeys(partitions, self.first)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -90,6 +93,26 @@ async def test_it_begins_where_the_log_does_or_the_checkpoint_stands(pool: Pool)
     ]
 
 
+async def test_a_partition_without_a_leader_keeps_nobody_from_the_others(pool: Pool) -> None:
+    await pool.execute("INSERT INTO projector.checkpoints (topic, partition, next_offset) VALUES ('t', 1, 42)")
+    client = Client()
+    client.first, client.leaderless = 7, {1}
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0, 1))
+    assert membership.failed is None
+    assert sorted(client.sought) == [(0, 7), (1, 42)]
+
+
+async def test_where_a_new_partition_begins_has_to_be_known(pool: Pool) -> None:
+    client = Client()
+    client.leaderless = {1}
+    membership = Membership(client, pool, "me")
+    await membership.on_partitions_assigned(partitions(0, 1))
+    assert isinstance(membership.failed, Unavailable)
+    assert "t/1 begins" in str(membership.failed)
+    assert await pool.fetchval("SELECT count(*) FROM projector.checkpoints") == 0
+
+
 async def test_taking_a_partition_opens_a_new_epoch_in_the_database(pool: Pool) -> None:
     for owner in ("one", "two"):
         await Membership(Client(), pool, owner).on_partitions_assigned(partitions(0))
@@ -129,6 +152,25 @@ async def test_offsets_without_records_are_passed_over_when_the_client_says_so_t
     assert await offsets(membership) == []
     assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == 4
     assert [hold.next_offset for hold in membership.holds.values()] == [4]
+
+
+async def test_offsets_without_records_are_passed_over_though_more_of_them_come_all_the_time(
+    member: tuple[Membership, Client], pool: Pool
+) -> None:
+    """A producer that takes back all it sends: the client stands further on at each look."""
+    membership, client = member
+
+    def further(position: int) -> Callable[[], Any]:
+        async def read_past() -> Fetched:
+            client.positions[0] = position
+            return {}
+
+        return read_past
+
+    client.answers = [further(4), further(9), further(12), further(15)]
+    for expected in (0, 4, 4, 12):
+        assert await offsets(membership) == []
+        assert await pool.fetchval("SELECT next_offset FROM projector.checkpoints") == expected
 
 
 async def test_a_zombie_passes_nothing_over(member: tuple[Membership, Client], pool: Pool) -> None:

@@ -1,11 +1,15 @@
-"""Rebalances that take long."""
+"""Rebalances that take long, or fail."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
+from runtime.kafka_tasks import stopped
+from schemas.errors import Refused
 from testkit.deadline import eventually
 from tests.support.fleet import settings_for, working
 from tests.support.saboteurs.kafka import Api, KafkaProxy, rebalancing
@@ -29,3 +33,23 @@ async def test_a_rebalance_that_lasts_longer_than_the_poll_interval_ends_all_the
             await asyncio.sleep(3 * INTERVAL)  # what passes is what is tested
             proxy.rules.remove(joining)
             await worker.caught_up(await publish(kafka_bootstrap, topic, stream(5, seed=2, topic=topic)), timeout=15)
+
+
+@pytest.mark.apache_kafka
+async def test_a_group_of_other_consumers_is_none_to_join(kafka_bootstrap: str, database_url: str, topic: str) -> None:
+    """What a rebalance fails with is told to who polls: it has to be heard at once, though no lane does."""
+    settings = settings_for(kafka_bootstrap, database_url, topic)
+    stranger = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=kafka_bootstrap,
+        group_id=settings.group_id,
+        partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+    )
+    try:
+        await stranger.start()
+        async with working(settings) as worker:
+            failure = await worker.failure(timeout=20)
+        assert isinstance(failure, Refused)
+        assert "PROJECTOR_GROUP_ID" in str(failure)
+    finally:
+        await stopped(stranger)

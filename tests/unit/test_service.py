@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
+from runtime import service
 from runtime.service import _with_signals, together
 from schemas.errors import Unavailable
 
@@ -58,6 +60,33 @@ async def test_a_part_on_which_a_cancellation_is_lost_is_cancelled_again() -> No
             together(asyncio.Event(), LONG, deaf(), Part(failing, then=LookupError("the reason")).run()), 5
         )
     assert lost == 1
+
+
+async def test_a_process_with_a_part_that_nothing_ends_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold what others wait for. Where it stands is in the log by then."""
+    ended: asyncio.Queue[int] = asyncio.Queue()
+    monkeypatch.setattr(os, "_exit", ended.put_nowait)
+    monkeypatch.setattr(service, "_AGAIN", 0.001)
+    gives_up = asyncio.Event()
+
+    async def deaf() -> None:
+        while not gives_up.is_set():
+            with suppress(asyncio.CancelledError):
+                await gives_up.wait()
+
+    stop = asyncio.Event()
+    stop.set()
+    running = asyncio.ensure_future(together(stop, 0, deaf()))
+    assert await asyncio.wait_for(ended.get(), 5) == 1
+    gives_up.set()
+    await running
+
+
+async def test_whether_all_parts_ended_by_themselves_is_told() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    assert await together(stop, LONG, Part(stop).run())
+    assert not await together(stop, 0.01, Part(stop).run(), Part().run())
 
 
 async def test_a_part_that_a_library_cancelled_has_failed() -> None:

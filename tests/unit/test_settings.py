@@ -192,6 +192,7 @@ def test_kafka_on_this_machine_may_be_in_the_clear(servers: str) -> None:
         "postgresql:///shop?host=localhost,db.example.com",
         "postgresql:///shop?host=db.example.com",
         "postgresql://127.example.com/shop",
+        "postgresql:///?service=shop",
     ],
 )
 def test_postgresql_in_the_clear_is_refused_beyond_this_machine(url: str) -> None:
@@ -212,10 +213,16 @@ def test_postgresql_encrypted_or_on_this_machine_is_accepted(url: str) -> None:
     assert load({"DATABASE_URL": url}).database_url.get_secret_value() == url
 
 
-def test_where_the_url_names_no_server_the_drivers_next_place_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGHOST", "db.example.com")
-    assert "unencrypted to 'db.example.com'" in refusal(DATABASE_URL="postgresql:///shop")
+@pytest.mark.parametrize(
+    ("name", "value", "shown"), [("PGHOST", "db.example.com", "db.example.com"), ("PGSERVICE", "shop", "service shop")]
+)
+def test_where_the_url_names_no_server_the_drivers_next_place_counts(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert f"unencrypted to '{shown}'" in refusal(DATABASE_URL="postgresql:///shop")
     assert load({"DATABASE_URL": "postgresql://localhost/shop"})
+    assert load({"DATABASE_URL": "postgresql:///shop?sslmode=verify-full"})
 
 
 @pytest.mark.parametrize("missing", ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"])
