@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.read_models import ReadModel
 from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
-from testkit.databases import apply_migrations, create_database, drop_database, fresh_name, with_database
+from testkit.databases import apply_migrations, create_database, drop_database, fresh_name
 from testkit.loop import LoopThread
 from testkit.services import TANSU, NoServiceError, Service, kafka_service, postgres_service, tansu_is_not_enough
 from testkit.topics import create_topic
 
 Make = tuple[tuple[str, str], ...]  # the names and fingerprints of a set of read models
+Template = tuple[str, Make]  # the server that it is on, and what is in it
 
 
 class Kit:
@@ -29,8 +30,8 @@ class Kit:
             raise pytest.UsageError(str(impossible)) from impossible
         self._skips = not tansu_is_not_enough(environment)
         self._loop: LoopThread | None = None
-        self._admin: AIOKafkaAdminClient | None = None
-        self._templates: dict[Make, str] = {}
+        self._admins: dict[str, AIOKafkaAdminClient] = {}  # by the address of the broker
+        self._templates: dict[Template, str] = {}  # the names of those that are finished
 
     @property
     def loop(self) -> LoopThread:
@@ -68,59 +69,70 @@ class Kit:
             yield broker
 
     @contextmanager
-    def database(self, models: Sequence[ReadModel]) -> Iterator[str]:
+    def database(self, server: str, models: Sequence[ReadModel]) -> Iterator[str]:
         """The URL of a fresh database with these read models."""
-        server, name = self.postgres(), fresh_name("db")
-        url = self.loop.run(create_database(server, name, template=self._template(models)))
-        try:
+        template = self._template(server, models)
+        with self._fresh(server, "db", template) as url:
             yield url
-        finally:
-            self.loop.run(drop_database(server, name))
 
     @contextmanager
-    def empty_database(self) -> Iterator[str]:
+    def empty_database(self, server: str) -> Iterator[str]:
         """The URL of a fresh database with nothing in it."""
-        server, name = self.postgres(), fresh_name("empty")
-        url = self.loop.run(create_database(server, name))
+        with self._fresh(server, "empty") as url:
+            yield url
+
+    def admin(self, bootstrap: str) -> AIOKafkaAdminClient:
+        """An admin client of a broker, good in any loop."""
+        if bootstrap not in self._admins:
+            self._admins[bootstrap] = self.loop.run(_started_admin(bootstrap))
+        return self.loop.shared(self._admins[bootstrap])
+
+    async def make_topic(self, admin: AIOKafkaAdminClient, partitions: int) -> str:
+        """A fresh topic."""
+        return await create_topic(admin, partitions)
+
+    def close(self) -> None:
+        """Take back what was made on the services. What fails is raised when the rest is done."""
+        if self._loop is None:
+            return
+        loop, admins, templates = self._loop, self._admins, self._templates
+        self._loop, self._admins, self._templates = None, {}, {}
+        with ExitStack() as steps:
+            steps.callback(loop.close)
+            for admin in admins.values():
+                steps.callback(_closed, loop, admin)
+            for (server, _), name in templates.items():
+                steps.callback(_dropped, loop, server, name)
+
+    def stop(self) -> None:
+        """End the services that were started here. What fails is raised when the rest is done."""
+        with ExitStack() as steps:
+            steps.callback(self._postgres.stop)
+            steps.callback(self._kafka.stop)
+
+    @contextmanager
+    def _fresh(self, server: str, purpose: str, template: str | None = None) -> Iterator[str]:
+        name = fresh_name(purpose)
+        url = self.loop.run(create_database(server, name, template=template))
         try:
             yield url
         finally:
             self.loop.run(drop_database(server, name))
 
-    def admin(self) -> AIOKafkaAdminClient:
-        """An admin client of the shared broker, good in any loop."""
-        if self._admin is None:
-            self._admin = self.loop.run(_started_admin(self.kafka()))
-        return self.loop.shared(self._admin)
-
-    async def make_topic(self, partitions: int) -> str:
-        """A fresh topic."""
-        return await create_topic(self.admin(), partitions)
-
-    def close(self) -> None:
-        """Take back what was made on the services."""
-        if self._loop is None:
-            return
-        for name in self._templates.values():
-            self._loop.run(drop_database(self.postgres(), name))
-        if self._admin is not None:
-            self._loop.run(self._admin.close())
-        self._loop.close()
-        self._templates, self._admin, self._loop = {}, None, None
-
-    def stop(self) -> None:
-        """End the services that were started here."""
-        self._kafka.stop()
-        self._postgres.stop()
-
-    def _template(self, models: Sequence[ReadModel]) -> str:
-        make = tuple((model.name, model.fingerprint) for model in models)
-        if make not in self._templates:
-            server, name = self.postgres(), fresh_name("template")
-            self.loop.run(create_database(server, name))
-            self._templates[make] = name
-            self.loop.run(apply_migrations(with_database(server, name), models))
-        return self._templates[make]
+    def _template(self, server: str, models: Sequence[ReadModel]) -> str:
+        """The name of a database with these read models, made the first time. One that can't be finished is dropped: a
+        clone of it would fail in other ways, in tests that are not to blame."""
+        wanted = server, tuple((model.name, model.fingerprint) for model in models)
+        if wanted not in self._templates:
+            name = fresh_name("template")
+            url = self.loop.run(create_database(server, name))
+            try:
+                self.loop.run(apply_migrations(url, models))
+            except BaseException:
+                self.loop.run(drop_database(server, name))
+                raise
+            self._templates[wanted] = name
+        return self._templates[wanted]
 
     def _lacking(self, what: str) -> None:
         if self._skips:
@@ -133,6 +145,16 @@ def _address(service: Service) -> str:
         return service.start()
     except NoServiceError as impossible:
         pytest.fail(str(impossible), pytrace=False)
+
+
+def _closed(loop: LoopThread, admin: AIOKafkaAdminClient) -> None:
+    loop.run(admin.close())
+
+
+def _dropped(loop: LoopThread, server: str, name: str) -> None:
+    """A server that is gone, because it was a fixture's own, has taken its databases along."""
+    with suppress(OSError):
+        loop.run(drop_database(server, name))
 
 
 async def _started_admin(bootstrap: str) -> AIOKafkaAdminClient:

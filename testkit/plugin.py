@@ -43,7 +43,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not users:
         return
     used = {name for item in users for name in getattr(item, "fixturenames", ())}
-    kit = _kit(session.config)
+    try:
+        kit = _kit(session.config)
+    except ImportError:  # those that use it will say so, each for itself; the rest runs
+        return
     kit.announce(postgres="_projector_postgres" in used, kafka="_projector_kafka" in used)
     session.config.pluginmanager.register(_Marked(kit))
 
@@ -66,8 +69,12 @@ class _Marked:
 
 
 def _kit(config: pytest.Config) -> Kit:
+    """Raises ImportError where the kit can't be had, above all beside other packages of the names of ours."""
     if KIT not in config.stash:
-        from testkit.kit import Kit  # noqa: PLC0415  who uses no fixture from here doesn't pay for the drivers
+        from testkit.namesakes import expect_none  # noqa: PLC0415  who uses no fixture from here doesn't pay for the rest
+
+        expect_none()
+        from testkit.kit import Kit  # noqa: PLC0415  as above; and only once that is known to be ours
 
         config.stash[KIT] = Kit(os.environ, lambda line: _say(config, line))
     return config.stash[KIT]
@@ -84,7 +91,7 @@ def _say(config: pytest.Config, line: str) -> None:
 
 @pytest.fixture(scope="session")
 def _projector_kit(pytestconfig: pytest.Config) -> Iterator[Kit]:
-    """Whatever uses a service depends on this."""
+    """Whatever needs more of this package than the plugin depends on this."""
     kit = _kit(pytestconfig)
     yield kit
     kit.close()
@@ -115,7 +122,7 @@ def kafka_bootstrap(_projector_kafka: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def read_models() -> Sequence[ReadModel]:
+def read_models(_projector_kit: Kit) -> Sequence[ReadModel]:
     """The read models that databases and workers of the tests have: the built-in ones. Override it to add yours."""
     from consumer.read_models import READ_MODELS  # noqa: PLC0415  as in _kit
 
@@ -123,23 +130,23 @@ def read_models() -> Sequence[ReadModel]:
 
 
 @pytest.fixture
-def database_url(_projector_kit: Kit, _projector_postgres: str, read_models: Sequence[ReadModel]) -> Iterator[str]:
+def database_url(_projector_kit: Kit, postgres_url: str, read_models: Sequence[ReadModel]) -> Iterator[str]:
     """A fresh database with the current schema and the `read_models`. It is dropped after the test."""
-    with _projector_kit.database(read_models) as url:
+    with _projector_kit.database(postgres_url, read_models) as url:
         yield url
 
 
 @pytest.fixture
-def empty_database_url(_projector_kit: Kit, _projector_postgres: str) -> Iterator[str]:
+def empty_database_url(_projector_kit: Kit, postgres_url: str) -> Iterator[str]:
     """A fresh database with nothing in it. It is dropped after the test."""
-    with _projector_kit.empty_database() as url:
+    with _projector_kit.empty_database(postgres_url) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def kafka_admin(_projector_kit: Kit, _projector_kafka: str) -> AIOKafkaAdminClient:
-    """An admin client of the shared broker, to be awaited in any loop."""
-    return _projector_kit.admin()
+def kafka_admin(_projector_kit: Kit, kafka_bootstrap: str) -> AIOKafkaAdminClient:
+    """An admin client of the broker, to be awaited in any loop."""
+    return _projector_kit.admin(kafka_bootstrap)
 
 
 @pytest.fixture
@@ -148,7 +155,7 @@ def make_topic(_projector_kit: Kit, kafka_admin: AIOKafkaAdminClient) -> Iterato
     made: list[str] = []
 
     async def make(partitions: int = 12) -> str:
-        made.append(await _projector_kit.make_topic(partitions))
+        made.append(await _projector_kit.make_topic(kafka_admin, partitions))
         return made[-1]
 
     yield make
@@ -159,7 +166,7 @@ def make_topic(_projector_kit: Kit, kafka_admin: AIOKafkaAdminClient) -> Iterato
 @pytest.fixture
 def topic(_projector_kit: Kit, kafka_admin: AIOKafkaAdminClient) -> Iterator[str]:
     """A fresh topic of 12 partitions. It is deleted after the test."""
-    name = _projector_kit.loop.run(_projector_kit.make_topic(12))
+    name = _projector_kit.loop.run(_projector_kit.make_topic(kafka_admin, 12))
     yield name
     _projector_kit.loop.run(_delete(kafka_admin, [name]))
 

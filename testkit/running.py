@@ -55,7 +55,8 @@ class RunningWorker:
         return self._observation.counts.copy()
 
     async def deliver(self, told: Iterable[Told], timeout: float = 60) -> None:
-        """Send events, or what `deliver_badly` made of them, and wait until all of it is applied."""
+        """Send events, or what `deliver_badly` made of them, and wait until all of it is applied; at a restart, until
+        the worker has ended. Each wait lasts `timeout` seconds at most."""
         if isinstance(told, Deliveries):
             self.note(repr(told))
         await self._loop.call(self._deliver(told, timeout))
@@ -64,9 +65,9 @@ class RunningWorker:
         """Wait until everything that is in the topics by now is applied, whoever sent it."""
         await self._loop.call(self._caught_up(timeout))
 
-    async def restart(self, at: Literal["before", "after"] = "before") -> None:
+    async def restart(self, at: Literal["before", "after"] = "before", timeout: float = 60) -> None:
         """Cut the worker off wherever it is. The next one dies at its first commit, a third one goes on."""
-        await self._loop.call(self._restart(at))
+        await self._loop.call(self._restart(at, timeout))
 
     async def _start(self) -> None:
         await apply_migrations(self.settings.database_url.get_secret_value(), self.models)
@@ -80,11 +81,11 @@ class RunningWorker:
         with suppress(AssertionError):
             await self._at_work()
         self._stop.set()
-        await asyncio.wait([self._serving], timeout=_GOODBYE)
+        stopped, _ = await asyncio.wait([self._serving], timeout=_GOODBYE)
         self._working.cancel()
         self._serving.cancel()
         await self._resources.aclose()
-        assert self._serving.done(), "the worker didn't stop"
+        assert stopped, "the worker didn't stop"
         if not self._failure_told:
             self._serving.result()
 
@@ -103,19 +104,26 @@ class RunningWorker:
         """Worker after worker, until told to stop or one fails by itself."""
         while True:
             await asyncio.wait([self._working])
-            if self._stop.is_set() or _failed_by_itself(self._working):
+            if _failed_by_itself(self._working):
                 return self._working.result()
+            if self._stop.is_set():  # one that was cut off, or armed to die, had no time for a successor
+                return None
             self.restarts += 1
             self._working = self._next()
 
-    async def _restart(self, at: str) -> None:
+    async def _restart(self, at: str, timeout: float) -> None:
         await self._at_work()
         self._armed = f"{at}_db_commit=raise"
         over = self._working
-        while not over.done():
+
+        async def cut_off() -> bool:
             # Once is not always enough: before Python 3.12 wait_for drops a cancellation that comes just as it ends.
             over.cancel()
-            await asyncio.wait([over], timeout=_AGAIN)
+            await asyncio.wait([over], timeout=min(_AGAIN, timeout))
+            assert over.done(), "the worker goes on though it was cut off"
+            return True
+
+        await eventually(cut_off, timeout)
 
     async def _at_work(self) -> None:
         """Wait until the worker has its partitions. Cut off before, aiokafka leaves connections open."""
@@ -132,7 +140,7 @@ class RunningWorker:
                 await self._publish(records)
                 if self._doomed is not None:  # let it come to its commit, if there is anything to commit
                     await self._caught_up(timeout, self._doomed)
-                await self._restart(one.at)
+                await self._restart(one.at, timeout)
                 records = []
             else:
                 records.append(as_delivery(one))

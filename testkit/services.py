@@ -19,7 +19,7 @@ from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
 from runtime.embedded.kafka_jars import kafka_version
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.embedded.tansu import TansuBroker
-from schemas.errors import Unavailable
+from schemas.errors import Refused, Unavailable
 from testkit.containers import (
     KAFKA_IMAGE,
     POSTGRES_IMAGE,
@@ -29,6 +29,8 @@ from testkit.containers import (
 )
 
 TANSU = "Tansu"
+
+_FAILURES = (Unavailable, Refused, OSError)  # of a start; OSError where a disk or a HOME can't be written to
 
 
 class NoServiceError(Exception):
@@ -77,7 +79,7 @@ class Service:
             self.choose()
             try:
                 self.address = self._running.enter_context(self.candidates[0].run())
-            except Unavailable as failure:
+            except _FAILURES as failure:
                 self._pass_over(f"did not start: {failure}")
         return self.address
 
@@ -86,7 +88,10 @@ class Service:
         self._running.close()
 
     def _obstacle(self) -> str | None:
-        return None if self._chosen else self.candidates[0].obstacle()
+        try:
+            return None if self._chosen else self.candidates[0].obstacle()
+        except _FAILURES as failure:  # to look is not always possible either
+            return str(failure)
 
     def _pass_over(self, reason: str) -> None:
         self.passed_over.append(f"{self.candidates.pop(0).name}: {reason}")

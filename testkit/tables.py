@@ -23,13 +23,17 @@ class Tables:
         self._store = ReadModelStore(models)
 
     def take(self, *events: Decoded) -> Delta:
-        """Apply a batch; what it changes."""
+        """Apply a batch; what it changes. Raises as testkit.rows does for what PostgreSQL would refuse to write, be it
+        that the next batch takes it away again."""
         delta = self._store.derive(self.books.take(events).changes.values())
         for part in delta.contributions:
+            sum_rows(part.model, part.sums)
             sums = self.sums.setdefault(part.model.name, {})
             for key, shares in part.sums.items():
                 sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(shares)), shares, strict=True)]
         for document in delta.documents:
+            for order_id, *values in document.rows:
+                document_row(document.model, order_id, values)
             rows = self.documents.setdefault(document.model.name, {})
             rows.update({row[0]: row[1:] for row in document.rows})
             for order_id in document.removed:

@@ -6,21 +6,25 @@
 | Contribution | `contributions(order)`: its share in each sum   | share after − share before, added to stored sums  |
 | View         | SQL over the ledger and the orders              | not at all                                        |
 
-Any kind may have a file `<name>.sql` beside it: the body of the view that readers query. A document and a
-contribution need none; the engine makes an obvious one.
+Any kind may have a file `<name>.sql` beside the module of its class: the body of the view that readers query. A
+document and a contribution need none; the engine makes an obvious one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from consumer.order import OrderState
+from schemas.errors import Refused
 
 
 class Type(Enum):
@@ -52,9 +56,13 @@ class ReadModel(ABC):
     version: int
 
     def view_sql(self) -> str | None:
-        """The author's SELECT for the view that readers query; None: the engine's own."""
-        path = files("consumer.read_models").joinpath(f"{self.name}.sql")
-        return path.read_text("utf-8") if path.is_file() else None
+        """The author's SELECT for the view that readers query: `<name>.sql` beside the module that defines the class,
+        or beside that of a class it derives from (so in this directory, at last). None: the engine's own."""
+        for directory in _places(type(self)):
+            path = directory.joinpath(f"{self.name}.sql")
+            if path.is_file():
+                return path.read_text("utf-8")
+        return None
 
     @property
     def layout(self) -> str:
@@ -70,10 +78,19 @@ class ReadModel(ABC):
 
 @dataclass(frozen=True)
 class View(ReadModel):
-    """A read model that needs no rows of its own: its `.sql` file says it all."""
+    """A read model that needs no rows of its own: its `.sql` file says it all. Beside a module of yours it is found by
+    a subclass that stands there."""
 
     name: str
     version: int
+
+    def view_sql(self) -> str:
+        """Its SELECT. Raises Refused, naming the places looked at, if there is none."""
+        found = super().view_sql()
+        if not found:
+            places = ", ".join(map(str, _places(type(self))))
+            raise Refused(f"the view {self.name} has no SQL: there is no {self.name}.sql in {places}")
+        return found
 
 
 class Stored(ReadModel):
@@ -107,3 +124,16 @@ class Contribution(Stored):
     @abstractmethod
     def contributions(self, order: OrderState) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
         """(key, share in each value) pairs; a key may come more than once. Not called for an unplaced order."""
+
+
+def _places(kind: type) -> list[Traversable]:
+    """The directories of the modules that define a class and those that it derives from, the nearest first."""
+    modules = [sys.modules.get(owner.__module__) for owner in kind.__mro__ if issubclass(owner, ReadModel)]
+    places: list[Traversable] = []
+    for module in modules:
+        file, package = getattr(module, "__file__", None), getattr(module, "__package__", None)
+        if file and Path(file).is_file():  # a test file, say, which need not be in a package
+            places.append(Path(file).parent)
+        elif package:  # in an archive
+            places.append(files(package))
+    return list(dict.fromkeys(places))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.read_models import READ_MODELS, ReadModel
-from examples.adding_a_read_model.orders_by_country import OrdersByCountry
+
+from .monthly_revenue import MonthlyRevenue
 
 
 @pytest.fixture(scope="session")
 def read_models() -> Sequence[ReadModel]:
-    return (*READ_MODELS, OrdersByCountry())
+    return (*READ_MODELS, MonthlyRevenue())

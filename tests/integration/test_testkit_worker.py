@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -13,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from consumer import checkpoints
 from consumer.checkpoints import Move
 from consumer.read_models import READ_MODELS
+from consumer.worker import Worker
 from schemas.connection import Connection
 from schemas.errors import Refused
 from testkit.deadline import eventually
@@ -117,6 +120,51 @@ async def test_a_failure_that_nobody_saw_is_raised_in_the_end(
 
     with pytest.raises(Refused):
         await unseen()
+
+
+class Stubborn(Worker):
+    """Goes on, however often it is cancelled."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        working = asyncio.ensure_future(super().run(stop))
+        while not working.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([working])
+        await working
+
+
+async def test_who_cuts_off_a_worker_that_goes_on_waits_as_long_as_was_said(
+    kafka_bootstrap: str, database_url: str, topic: str, loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("testkit.running.Worker", Stubborn)
+    places = {"kafka_bootstrap_servers": kafka_bootstrap, "database_url": database_url, "topics": (topic,)}
+    worker = worker_of(loop, READ_MODELS, places)
+    with running(worker), pytest.raises(AssertionError, match="goes on though it was cut off"):
+        await asyncio.wait_for(worker.deliver([Restart()], timeout=0.5), 20)
+
+
+class DyingLast(Worker):
+    """Comes to its commit when it is told to stop: dies there if that was armed, or by itself."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await super().run(stop)
+        raise RuntimeError(f"failpoint {self._failpoints.armed[0]}" if self._failpoints.armed else "by itself")
+
+
+async def end(worker: RunningWorker, *, armed: bool) -> None:
+    with running(worker):
+        if armed:
+            await worker.restart()
+
+
+async def test_a_worker_that_was_armed_to_die_may_do_so_in_the_end(
+    kafka_bootstrap: str, database_url: str, topic: str, loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("testkit.running.Worker", DyingLast)
+    places = {"kafka_bootstrap_servers": kafka_bootstrap, "database_url": database_url, "topics": (topic,)}
+    await end(worker_of(loop, READ_MODELS, places), armed=True)
+    with pytest.raises(RuntimeError, match="by itself"):
+        await end(worker_of(loop, READ_MODELS, places), armed=False)
 
 
 def test_a_setting_that_is_none_is_refused(loop: LoopThread) -> None:

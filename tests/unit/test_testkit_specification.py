@@ -134,6 +134,34 @@ def test_a_row_that_nobody_named_is_a_difference() -> None:
     assert "+  EUR" in refusal(Specification(Revenue()).when(life()[0]))
 
 
+def test_a_row_that_is_named_twice_has_to_be_there_twice() -> None:
+    said = refusal(Specification(Revenue()).when(life()[0]), TEN, TEN)
+    assert [line[0] for line in said.splitlines()[2:-1]] == ["-"]
+
+
+class Striking(Revenue):
+    """Looks at a clock."""
+
+    hour = 0
+
+    def contributions(self, order: OrderState) -> Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]:
+        yield (order.currency,), (self.hour, order.total)
+
+
+@pytest.mark.parametrize("strikes", range(4))
+def test_a_clock_that_strikes_between_two_ways_is_found(monkeypatch: pytest.MonkeyPatch, strikes: int) -> None:
+    whole, played = Specification._play, count()
+
+    def play(self: Specification, batches: Any) -> Any:
+        monkeypatch.setattr(Striking, "hour", int(next(played) == strikes))
+        return whole(self, batches)
+
+    monkeypatch.setattr(Specification, "_play", play)
+    said = refusal(Specification(Striking()).given(life()[0]).when(life()[1]), TEN)
+    way = ("one at a time", "in batches", "in one batch", "the last first")[strikes]
+    assert said.startswith(f"revenue after order.placed (o-1-1), order.shipped (o-1-2), {way}:\n")
+
+
 class Forgetful(Revenue):
     depends_on = ("total",)
 
