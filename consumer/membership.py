@@ -205,9 +205,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             quiet, polls = (quiet + pause if polls == self._polls else 0.0), self._polls
             if stop.is_set():
                 return
-            if (
-                not self.assigned
-            ):  # it comes back when the rebalance is over, and until then the member counts as polling
+            if not self.assigned:  # the poll ends with the rebalance; until then the member counts as polling
                 self._go_back(await self._poll([], 1, 0))
             elif quiet >= interval:
                 await self._poll_paused()

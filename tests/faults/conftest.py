@@ -1,4 +1,4 @@
-"""Which faults are played, from which seed, on which services; and the table at the end."""
+"""Which faults are played, from which seed, on which services; the table at the end, and that none was left out."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ import pytest
 
 from runtime.embedded.apache_kafka import ApacheKafka, apache_kafka_available
 from runtime.embedded.postgres import EmbeddedPostgres
-from testkit.services import tansu_is_not_enough
 from tests.faults.fault import Fault
 from tests.faults.matrix import FAULTS
 from tests.faults.play import Played
 from tests.faults.stage import Stage
 from tests.faults.table import lines, table
+from tests.support.saboteurs.needs import lacking, may_skip
 
 SEED = int(os.environ.get("FAULT_SEED", "0")) or SystemRandom().randrange(1, 1_000_000)
 PLAYED = pytest.StashKey[list[Played]]()
+CHOSEN = pytest.StashKey[bool]()  # whether somebody chose among the faults
+LEFT_OUT = pytest.StashKey[list[int]]()
+FULL = os.environ.get("FAULTS") == "full"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A run per fault and seed: `FAULTS=full` for all, else the short tier with one seed each."""
     if "fault" not in metafunc.fixturenames:
         return
-    full = os.environ.get("FAULTS") == "full"
     runs = [
         (fault, SEED + n)
         for fault in FAULTS
-        if full or fault.tier == "short"
-        for n in range(fault.seeds if full else 1)
+        if FULL or fault.tier == "short"
+        for n in range(fault.seeds if FULL else 1)
     ]
     metafunc.parametrize(("fault", "seed"), runs, ids=[f"{fault.id}-{seed - SEED}" for fault, seed in runs])
 
@@ -63,7 +65,7 @@ def own_kafka() -> Iterator[ApacheKafka]:
     """An Apache Kafka for the faults of this session to break."""
     reason = apache_kafka_available()
     if reason is not None:
-        (pytest.fail if tansu_is_not_enough(os.environ) else pytest.skip)(f"needs Apache Kafka under the JVM: {reason}")
+        lacking(f"needs Apache Kafka under the JVM: {reason}")
     with ApacheKafka() as broker:
         yield broker
 
@@ -75,7 +77,33 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """By -k, -m, --deselect or the like."""
+    for item in items[:1]:
+        item.config.stash[CHOSEN] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A full run that left out a row of the matrix is no success, whatever it was that kept it."""
+    session.config.stash[LEFT_OUT] = _left_out(session)
+    if session.config.stash[LEFT_OUT] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _left_out(session: pytest.Session) -> list[int]:
+    """Rows with a fault that was not played, though all were asked for."""
+    config = session.config
+    named = any("::" in argument for argument in config.args)
+    asked = any("fault" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not FULL or may_skip() or not asked or named or config.option.collectonly or config.stash.get(CHOSEN, False):
+        return []
+    played = {one.fault.id for one in config.stash.get(PLAYED, [])}
+    return sorted({fault.number for fault in FAULTS if fault.id not in played})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left_out := config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(f"rows of the matrix that were not played as a whole: {left_out}", red=True)
     played = config.stash.get(PLAYED, [])
     if not played:
         return

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -26,7 +26,7 @@ class Sent(NamedTuple):
     offset: int
     place: Place
     delivery: Delivery
-    at: float  # when it was given to the producer (time.monotonic)
+    at: float  # when it was due (time.monotonic), though the load may have been late; without a pace, when it was sent
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Load:
         self.sent: list[Sent] = []
         self._ends: Ends = {}
         self._slim = 0  # how many of the records sent
+        self._began = 0.0
         self._producer = producer
         self._topic = topic
         self._stop = asyncio.Event()
@@ -74,14 +75,16 @@ class Load:
 
     def start(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
         """Begin to send, so many a second."""
+        self._began = time.monotonic()
         self._running = asyncio.ensure_future(self._run(deliveries, rate, least))
 
-    async def finish(self) -> None:
-        """Stop, once enough is sent; returns when the broker has it all."""
+    async def finish(self) -> float:
+        """Stop, once enough is sent; returns when the broker has it all: how many a second that were."""
         self._stop.set()
         if self._running is not None:
             await self._running
         await self.acknowledged()
+        return len(self.sent) / (time.monotonic() - self._began)
 
     async def acknowledged(self) -> None:
         """Returns when the broker has all that was handed over so far."""
@@ -109,8 +112,10 @@ class Load:
 
     async def send(self, deliveries: Iterable[Delivery], partition: int | None = None) -> None:
         """Send these now, beside what goes on."""
-        for delivery in deliveries:
-            at = time.monotonic()
+        await self._send(((time.monotonic(), delivery) for delivery in deliveries), partition)
+
+    async def _send(self, deliveries: Iterable[tuple[float, Delivery]], partition: int | None = None) -> None:
+        for at, delivery in deliveries:
             future = await self._producer.send(
                 self._topic, value=delivery.value, key=delivery.key, headers=delivery.headers, partition=partition
             )
@@ -118,12 +123,13 @@ class Load:
             future.add_done_callback(lambda done, delivery=delivery, at=at: self._acknowledged(done, delivery, at))
 
     async def _run(self, deliveries: Iterator[Delivery], rate: float, least: int) -> None:
-        loop = asyncio.get_running_loop()
-        began, handed_over = loop.time(), 0
+        """An event is as old as it would be if sending took no time: who waits for a late one has waited for longer."""
+        due = zip((self._began + nth / rate for nth in count()), deliveries, strict=False)
+        handed_over = 0
         while not self._stop.is_set():
-            due = int((loop.time() - began) * rate) - handed_over
-            await self.send(islice(deliveries, due))
-            handed_over += due
+            more = int((time.monotonic() - self._began) * rate) - handed_over
+            await self._send(islice(due, more))
+            handed_over += more
             await asyncio.sleep(_TICK)
         await self.send(islice(deliveries, max(least - handed_over, 0)))
 

@@ -1,4 +1,4 @@
-"""How long a reader waits: from an event's `send` to the first look at the read models that shows its effect.
+"""How long a reader waits: from when an event was due to the first look at the read models that shows its effect.
 
 A batch's rows and its checkpoint are one transaction, so an event is visible exactly when its partition's checkpoint
 has passed it. That this is so is checked at each look: in the same statement the reader sees the versions of a few
@@ -20,6 +20,7 @@ from producer.simulation import Delivery
 from schemas.connection import Connection
 from tests.faults.load import Log
 from tests.faults.records import told
+from tests.support.streams import Ends
 
 PROBES = tuple(f"probe-{number}" for number in range(12))
 PROBE_EVERY = 20  # events
@@ -55,6 +56,10 @@ class Reader:
             assert row is not None
             self.looks.append(Look(time.monotonic(), tuple(row["offsets"] or ()), tuple(row["versions"])))
             await asyncio.sleep(_EVERY)
+
+    def has_seen(self, ends: Ends) -> bool:
+        """Whether at the last look everything below these ends was visible."""
+        return all(self.looks[-1].offsets[place.partition] >= end for place, end in ends.items())
 
 
 def with_probes(shop: Iterator[Delivery]) -> Iterator[Delivery]:

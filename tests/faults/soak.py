@@ -3,7 +3,7 @@
     python -m tests.faults.soak --minutes 20 --seed 7
 
 On a Kafka and a PostgreSQL of its own. Exit code 0: every row is equal, every fault shows, and the workers hold no
-more memory, connections and descriptors than in the calm before the first fault.
+more memory, connections and descriptors than in the calm before the first fault, none of them having ended unasked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from runtime.embedded.postgres import EmbeddedPostgres
 from tests.faults import checks
 from tests.faults.load import shop
 from tests.faults.mix import MIX, Mix
-from tests.faults.play import Played, at_rest
+from tests.faults.play import at_rest
 from tests.faults.scene import Scene, scene
 from tests.faults.sizes import held
 from tests.faults.stage import Stage
@@ -51,8 +51,9 @@ async def soak(minutes: float, seed: int, rate: float, least: int) -> int:
                 print("\n".join(table(mix.played)))
                 raise
             await mix.restore(2)
+            mix.unasked("after the last fault")
             after = await _calm()
-            return await _judged(on, mix.played, before, after)
+            return await _judged(on, mix, before, after)
 
 
 @asynccontextmanager
@@ -70,7 +71,8 @@ async def _calm() -> tuple[float, float]:
     return began, asyncio.get_running_loop().time()
 
 
-async def _judged(on: Scene, played: list[Played], before: tuple[float, float], after: tuple[float, float]) -> int:
+async def _judged(on: Scene, mix: Mix, before: tuple[float, float], after: tuple[float, float]) -> int:
+    played = mix.played
     await on.load.finish()
     log = on.load.log
     began = time.monotonic()
@@ -80,7 +82,7 @@ async def _judged(on: Scene, played: list[Played], before: tuple[float, float], 
     sizes = held(on.gauges.sizes, before, after)
     settled = log.stream.settled()
     found = await checks.everything(on, log, settled)
-    wrong += [line for one in played for line in one.wrong] + [str(one) for one in sizes if one.grown]
+    wrong += mix.wrong + [line for one in played for line in one.wrong] + [str(one) for one in sizes if one.grown]
     print("\n".join(["", *table(played), "", *map(str, sizes), "", *found[:20], *wrong]))
     print(
         f"{len(played)} faults of {len({one.fault.id for one in played})} kinds, {len(log.sent):,} events sent, "

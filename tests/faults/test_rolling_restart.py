@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
+from testkit.deadline import eventually
 from tests.faults import checks
 from tests.faults.load import shop
 from tests.faults.reader import Reader, untrue, waits, with_probes
@@ -23,6 +24,7 @@ pytestmark = [
 
 RATE = 2_000  # events a second
 LONGEST = 5.0  # seconds that 99.9 % of the events may be waited for
+_ACHIEVED = 0.95  # of the rate: with less, there was less to wait for than is claimed
 CALM = 5.0  # seconds of load before, between and after
 DEFAULTS = {"PROJECTOR_BATCH_SIZE": 5_000, "PROJECTOR_SESSION_TIMEOUT": 10}
 
@@ -39,9 +41,9 @@ async def test_a_rolling_restart_keeps_no_reader_waiting(
         try:
             on.load.start(with_probes(shop(base_seed, on.topic, duplicates=0, shuffle=0)), RATE, 0)
             await _rolling_restart(on)
-            await on.load.finish()
+            achieved = await on.load.finish()
             await on.fleet.caught_up(on.load.log.ends)
-            await asyncio.sleep(0.1)  # a last look
+            await eventually(lambda: reader.has_seen(on.load.log.ends))
         finally:
             reading.cancel()
             await asyncio.wait([reading])
@@ -50,6 +52,7 @@ async def test_a_rolling_restart_keeps_no_reader_waiting(
         waited = waits(log, reader.looks)
         with capsys.disabled():
             print(f"\n{_said(waited)}, {len(reader.looks)} looks, from seed {base_seed}")
+        assert achieved >= _ACHIEVED * RATE, f"only {achieved:,.0f} events/s were sent"
         assert await on.fleet.stop() == [0] * 6
         assert untrue(log, reader.looks) == []
         assert await checks.everything(on, log, log.stream.settled()) == []

@@ -103,7 +103,8 @@ ENGINE = (
         "dead letters outside the transaction",
         "consumer/projection.py",
         "        await pending.bury(connection, verdicts.letters, self.sources)\n",
-        '        await connection.execute("COMMIT; BEGIN")\n'
+        "        if verdicts.letters:\n"
+        '            await connection.execute("COMMIT; BEGIN")\n'
         "        await pending.bury(connection, verdicts.letters, self.sources)\n",
         (_MACHINE,),
     ),

@@ -59,7 +59,7 @@ FLEET = (
     Mutant(
         "a member that waits for PostgreSQL polls no more",
         "consumer/worker.py",
-        "                membership.keep_polling(stop, settings.max_poll_interval / _POLLS),\n",
+        "                membership.keep_polling(stop, settings.max_poll_interval / _POLLS, _HEAR),\n",
         "",
         (f"{_WATCH}::test_a_worker_that_waits_for_postgresql_keeps_its_partitions",),
     ),
@@ -80,7 +80,7 @@ FLEET = (
     Mutant(
         "an assignment that never comes is no matter",
         "consumer/watchdog.py",
-        "        if unassigned >= self._limit:\n",
+        "        if self._unassigned >= self._limit:\n",
         "        if False:\n",
         (_WATCHDOG,),
     ),
@@ -129,8 +129,8 @@ FLEET = (
     Mutant(
         "a member doesn't poll in a rebalance",
         "consumer/membership.py",
-        "            else:  # it comes back when the rebalance is over, and until then the member counts as polling\n",
-        "            elif False:\n",
+        "            if not self.assigned:",
+        "            if not self.assigned:\n                continue\n            if False:",
         ("tests/integration/test_worker_rebalances.py",),
     ),
 )

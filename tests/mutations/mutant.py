@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """What is broken: in `file`, `old` becomes `new`; `tests` are those that have to notice."""
+    """What is broken: in `file`, `old` becomes `new`; `tests` are those that have to notice.
+
+    `hangs`: that they never end is how it shows; of any other mutant it shows nothing.
+    """
 
     name: str
     file: str
     old: str
     new: str
     tests: tuple[str, ...]
+    hangs: bool = False

@@ -19,6 +19,7 @@ from consumer.checkpoints import Place
 from consumer.observation import Observation
 from consumer.worker import Worker
 from runtime import postgres
+from runtime.embedded.processes import Launch, spawn
 from runtime.settings import Settings, load
 from schemas.connection import Connection
 from testkit.deadline import eventually
@@ -66,21 +67,18 @@ async def projector(*arguments: str, **settings: Any) -> Ended:
 
 
 class Member:
-    """A `projector worker` that a test started. Its children, if it has any, share its process group."""
+    """A `projector worker` that a test started. Its children, if it has any, share its process group.
+
+    On Linux the kernel kills it, frozen or not, when the test's process ends, however that does.
+    """
 
     def __init__(self, command: Sequence[str], settings: Mapping[str, Any]) -> None:
         with tempfile.NamedTemporaryFile("wb", prefix="projector-member-", delete=False) as log:
             self._log = Path(log.name)
-            self._process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env=environment(**settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self.pid = self._process.pid
+        process = spawn(Launch([sys.executable, *command], self._log, ROOT, environment=environment(**settings))).child
+        assert process is not None  # it is not detached
+        self._process = process
+        self.pid = process.pid
         self.settings = settings
 
     @property

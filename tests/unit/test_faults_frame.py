@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from consumer.checkpoints import Place
 from tests.faults.fault import Fault, fault
 from tests.faults.gauges import Size, parsed
-from tests.faults.load import Log, Sent, shop
+from tests.faults.load import Load, Log, Sent, shop
 from tests.faults.matrix import FAULTS
+from tests.faults.mix import MIX, Mix, allowed
 from tests.faults.play import Played
-from tests.faults.reader import PROBES, Look, untrue, waits, with_probes
+from tests.faults.reader import PROBES, Look, Reader, untrue, waits, with_probes
 from tests.faults.scene import Scene
 from tests.faults.sizes import MEBIBYTE, held
 from tests.faults.table import lines, table
+from tests.support.saboteurs.needs import lacking
 
 P0, P1 = Place("t", 0), Place("t", 1)
 
@@ -50,6 +58,58 @@ def looks(*seen: tuple[float, Sequence[int]]) -> list[Look]:
 def test_an_event_is_waited_for_until_the_first_look_at_which_its_checkpoint_has_passed_it() -> None:
     sent = log((P0, 0, 10.0), (P0, 1, 11.0), (P1, 0, 11.5))
     assert waits(sent, looks((10.5, [0, 0]), (12.0, [1, 0]), (13.0, [2, 0]), (15.0, [2, 1]))) == [2.0, 2.0, 3.5]
+
+
+def test_a_reader_has_seen_what_its_last_look_shows() -> None:
+    reader = Reader(cast(Any, None), "t", looks((1.0, [3, 3]), (2.0, [2, 1])))
+    assert reader.has_seen({P0: 2, P1: 1})
+    assert not reader.has_seen({P0: 2, P1: 2})
+
+
+class SlowProducer:
+    """Takes longer for each record than there is between two."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+
+    async def send(self, topic: str, **record: Any) -> asyncio.Future[Any]:
+        time.sleep(0.002)  # noqa: ASYNC251  the loop has to come late
+        await asyncio.sleep(0)
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(SimpleNamespace(topic=topic, partition=0, offset=self.offset))
+        self.offset += 1
+        return done
+
+
+async def test_who_waits_for_an_event_waits_from_when_it_was_due_however_late_it_was_sent() -> None:
+    load = Load(SlowProducer(), "t")
+    load.start(shop(1, "t"), rate=1_000, least=0)
+    await asyncio.sleep(0.2)
+    achieved = await load.finish()
+    assert achieved < 0.95 * 1_000
+    due = [one.at - load.sent[0].at for one in load.sent]
+    assert due == pytest.approx([nth / 1_000 for nth in range(len(due))])
+
+
+@pytest.mark.parametrize(
+    ("environment", "outcome"),
+    [
+        ({}, "Skipped"),
+        ({"CI": "true"}, "Failed"),
+        ({"FAULTS": "full"}, "Failed"),
+        ({"FAULTS": "full", "CI": "1", "FAULTS_MAY_SKIP": "1"}, "Skipped"),
+    ],
+)
+def test_what_is_lacking_is_skipped_only_where_somebody_reads_it(
+    environment: dict[str, str], outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CI", "FAULTS", "FAULTS_MAY_SKIP"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BaseException, match="no nft") as caught:
+        lacking("no nft")
+    assert caught.type.__name__ == outcome
 
 
 def test_a_reader_who_sees_another_version_than_the_checkpoints_imply_is_told() -> None:
@@ -93,6 +153,19 @@ def test_what_a_fault_made_a_worker_hold_for_a_while_is_none() -> None:
 @fault(7, "a fault", shown_by=("killed",))
 async def example(scene: Scene) -> None:
     """Never played."""
+
+
+def test_in_the_soak_only_a_fault_that_kills_explains_a_killed_worker() -> None:
+    assert allowed(example) == {0, -signal.SIGKILL}
+    assert allowed(Fault(6, "another", example.breaks, exits=frozenset({130}), shown_by=("ended",))) == {0, 130}
+
+
+def test_the_soak_plays_each_kind_once_before_any_for_the_second_time() -> None:
+    chosen = Mix(cast(Any, SimpleNamespace(random=Random(7)))).chosen()
+    first = [next(chosen) for _ in MIX]
+    assert {each.id for each in first} == {each.id for each in MIX}
+    assert first != MIX
+    assert next(chosen) in MIX
 
 
 def played(each: Fault, recovery: float, **evidence: int) -> Played:

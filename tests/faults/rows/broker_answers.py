@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+from io import BytesIO
+
+from aiokafka.protocol import fetch
 
 from testkit.deadline import eventually
 from tests.faults.between import kafka_proxied, kafka_proxy
 from tests.faults.evidence import seen
 from tests.faults.fault import fault
 from tests.faults.scene import Scene
-from tests.support.saboteurs.kafka import Api, Rule, failed_commit, no_topics
+from tests.support.saboteurs.kafka import Api, Request, Rule, failed_commit, no_topics
 
 LOADING, MOVED, TIMED_OUT = 14, 16, 7  # Kafka's codes
 
@@ -64,17 +67,29 @@ async def _loses(scene: Scene, rule: Rule) -> None:
 @fault(
     17,
     "a record damaged on its way: a wrong checksum",
+    workers=1,
+    settings={"PROJECTOR_LANES": 1},  # so that the client drains all partitions in one call
     shown_by=("damaged", "sessions ended"),
     around=kafka_proxied,
 )
 async def records_damaged(scene: Scene) -> None:
+    """What the client has drained from other partitions in the same call goes with the error, its position does not:
+    only who starts again from the checkpoints has it all."""
     proxy = kafka_proxy(scene)
     for _ in range(3):
-        rule = proxy.corrupt(b"specversion")
+        rule = proxy.answer(Api.FETCH, _last_of_several, times=1)
         await _session_ends(scene)
         scene.evidence["damaged"] += rule.happened
         proxy.rules.remove(rule)
         await scene.works()
+
+
+def _last_of_several(request: Request, body: bytes) -> bytes | None:
+    """A bit flipped in the last partition's records, if others have some too: those are drained before."""
+    told = getattr(fetch, f"FetchResponse_v{request.version}").decode(BytesIO(body))
+    sets = [partition[-1] for _, partitions in told.topics for partition in partitions if partition[-1]]
+    at = body.find(b"specversion", body.rfind(sets[-1])) if len(sets) > 1 else -1
+    return None if at < 0 else body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
 
 
 async def _session_ends(scene: Scene) -> None:

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from tests.faults.evidence import logged
 from tests.faults.fault import fault
 from tests.faults.scene import Scene
 from tests.support.fleet import Member
+from tests.support.saboteurs.needs import lacking
 
 LIBRARIES = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -26,7 +25,7 @@ async def _clock(scene: Scene) -> AsyncIterator[None]:
     """A clock for workers to run by: what its file says."""
     library = _library()
     if library is None:
-        pytest.skip("needs libfaketime (package faketime)")
+        lacking("needs libfaketime (package faketime)")
     with tempfile.NamedTemporaryFile("w", prefix="projector-clock-") as clock:
         scene.tools["clock"] = Path(clock.name)
         scene.tools["by it"] = {
