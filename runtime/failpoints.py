@@ -3,6 +3,8 @@
 `name=action:when`, comma-separated. Actions: `kill9` (the process dies at once, as by SIGKILL), `raise` (a
 RuntimeError), `hang` (the task waits for ever), `sleep(S)` (the task waits S seconds), `block(S)` (the whole process
 does). When: a number n (the nth time that the point is reached; 1 if left out), `*` (each time), `1/n` (by chance).
+
+A point that acts says so in the log first: `failpoint_reached`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from collections import Counter
 from random import Random
 from typing import NamedTuple
 
+import structlog
+
 from schemas.errors import Refused
+
+_log = structlog.get_logger("projector.failpoints")
 
 _FORM = re.compile(
     r"(?P<name>\w+)=(?P<action>kill9|raise|hang|(?P<timed>sleep|block)\((?P<seconds>[0-9]{1,4}(\.[0-9]{1,3})?)\))"
@@ -57,6 +63,8 @@ class Failpoints:
         self._reached[name] += 1
         point = self._armed[name]
         if point.strikes(self._reached[name], self._random):
+            # Before it acts: the handler flushes each line, so that kill9 finds it written.
+            _log.warning("failpoint_reached", point=name, action=point.action)
             await _strike(name, point)
 
 

@@ -55,10 +55,11 @@ async def _begin(fault: Fault, on: Scene) -> None:
     await on.replace()
     if fault.workers:
         await on.shared()
-    on.evidence["assignments"] -= seen(on.fleet.members)["assignments"]  # those are no fault's
     if fault.rate:
         on.load.start(shop(seed=on.seed, topic=on.topic, **fault.plan), fault.rate, fault.least)
-        await on.works()
+        await on.works()  # by then the workers have logged what they took, too
+    await on.gauges.look()
+    on.evidence.subtract(seen(on.fleet.members) + on.gauges.counts())  # what showed by now is no fault's
 
 
 async def _judged(fault: Fault, on: Scene) -> Played:
@@ -69,10 +70,9 @@ async def _judged(fault: Fault, on: Scene) -> Played:
     await on.fleet.caught_up(log.ends, _PATIENCE)
     recovery = time.monotonic() - on.healed_at
     await on.gauges.look()
+    on.evidence += seen(on.fleet.members) + on.gauges.counts()  # before they stop, which is a rebalance for the others
     wrong = await at_rest(on)
     settled = on.settle(log)
-    on.evidence["redelivered"] += settled.duplicates
-    on.evidence += seen(on.fleet.members) + on.gauges.counts()
     wrong += [f"nothing shows: {name}" for name in fault.shown_by if on.evidence[name] < 1]
     if recovery > fault.limit:
         wrong.append(f"lag 0 took {recovery:.1f} s from healing, {fault.limit:g} s are allowed")
@@ -96,4 +96,5 @@ async def at_rest(on: Scene) -> list[str]:
     took = time.monotonic() - began
     await eventually(no_connection, _REST)
     wrong = [f"SIGTERM: a worker ended with {member.code}" for member in stopping if member.code != 0]
+    wrong += on.offsets.wrong if on.offsets.looks else ["offsets were never looked at"]
     return wrong if took <= _STOP else [*wrong, f"SIGTERM: the workers took {took:.1f} s to end"]

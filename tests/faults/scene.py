@@ -13,17 +13,18 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from consumer.checkpoints import Place
 from consumer.reference import Settled
 from producer.simulation import Delivery
 from runtime.embedded.ports import free_port
 from runtime.kafka_tasks import stopped
 from schemas.connection import Connection
 from testkit.deadline import eventually
-from tests.faults.gauges import Gauges
+from tests.faults.gauges import Gauges, Offsets
 from tests.faults.load import Load, Log
 from tests.faults.stage import Stage
 from tests.support.fleet import Fleet, Member, fleet, stands
-from tests.support.streams import Stream
+from tests.support.streams import Ends, Stream
 
 SESSION = 6.0  # seconds: the fleet's session time-out
 _STANDING = """
@@ -56,9 +57,13 @@ class Scene:
     evidence: Counter[str] = field(default_factory=Counter)
     tools: dict[str, Any] = field(default_factory=dict)  # what a fault's `around` leaves for it
     healed_at: float | None = None
+    offsets: Offsets = field(init=False)
     settle: Callable[[Log], Settled] = field(
         default=lambda log: log.stream.settled()
     )  # what should be there at the end
+
+    def __post_init__(self) -> None:
+        self.offsets = Offsets(self.told, lambda: self.fleet.url)
 
     @property
     def connection(self) -> Connection:
@@ -90,6 +95,12 @@ class Scene:
     async def send(self, what: Stream | Iterable[Delivery], partition: int | None = None) -> None:
         """Send records beside the load. Where they end, the frame works out."""
         await self.load.send(what.deliveries if isinstance(what, Stream) else what, partition)
+
+    async def told(self) -> Ends:
+        """How far Kafka was told that the fleet is, where it was told anything."""
+        async with self.stage.admin() as admin:
+            found = await admin.list_consumer_group_offsets(str(self.fleet.settings["PROJECTOR_GROUP_ID"]))
+        return {Place(*partition): known.offset for partition, known in found.items()}
 
     async def applied(self) -> int:
         """How many records lie below the checkpoints."""
@@ -147,9 +158,11 @@ async def scene(stage: Stage, seed: int, partitions: int, **settings: Any) -> As
         _producing(stage.bootstrap) as producer,
     ):
         load, gauges = Load(producer, topic), Gauges(lambda: workers.members)
-        looking = asyncio.ensure_future(gauges.run())
+        made = Scene(seed, stage, topic, workers, load, gauges, Random(seed), partitions)
+        looking = [asyncio.ensure_future(one.run()) for one in (gauges, made.offsets)]
         try:
-            yield Scene(seed, stage, topic, workers, load, gauges, Random(seed), partitions)
+            yield made
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, load.cancel(), return_exceptions=True)
+            for task in looking:
+                task.cancel()
+            await asyncio.gather(*looking, load.cancel(), return_exceptions=True)

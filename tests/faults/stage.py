@@ -49,8 +49,8 @@ class Stage:
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         """An admin client of this stage's Kafka."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
         try:
+            await admin.start()
             yield admin
         finally:
             await admin.close()

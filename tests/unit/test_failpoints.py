@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from runtime.failpoints import Failpoints
 from schemas.errors import Refused
@@ -54,6 +58,35 @@ async def test_kill9_is_sent_to_this_very_process(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RuntimeError):  # a process that lives on must not go on
         await Failpoints("here=kill9").reach("here")
     assert sent == [(os.getpid(), signal.SIGKILL)]
+
+
+async def test_a_point_that_acts_says_so_before_and_one_that_does_not_says_nothing() -> None:
+    points = Failpoints("here=raise:2,there=sleep(0.001)")
+    with capture_logs() as said:
+        await points.reach("here")
+        await points.reach("there")
+        with pytest.raises(RuntimeError):
+            await points.reach("here")
+    assert [(line["event"], line["log_level"], line["point"], line["action"]) for line in said] == [
+        ("failpoint_reached", "warning", "there", "sleep"),
+        ("failpoint_reached", "warning", "here", "raise"),
+    ]
+
+
+def test_what_a_point_says_is_written_before_it_kills_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", _KILLED], capture_output=True, check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+    said = orjson.loads(ended.stderr)
+    assert (said["event"], said["point"], said["action"]) == ("failpoint_reached", "here", "kill9")
+
+
+_KILLED = """
+import asyncio
+from runtime import logs
+from runtime.failpoints import Failpoints
+logs.configure("info", "json")
+asyncio.run(Failpoints("here=kill9").reach("here"))
+"""
 
 
 async def test_a_star_means_each_time() -> None:

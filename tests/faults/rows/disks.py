@@ -65,7 +65,7 @@ async def _tables_on_disk(scene: Scene) -> AsyncIterator[None]:
 @fault(
     39,
     "disk full under PostgreSQL's tables",
-    shown_by=("disk full", "again"),
+    shown_by=("disk full", "again for PostgreSQL"),
     needs=frozenset({"postgres"}),
     around=_tables_on_disk,
 )
@@ -88,10 +88,10 @@ async def _postgres_on_disk(scene: Scene) -> AsyncIterator[None]:
         server = EmbeddedPostgres(settings={"min_wal_size": "32MB", "max_wal_size": "48MB"})
         shared = scene.fleet.connection
         try:
-            url = await asyncio.to_thread(server.start, disk.directory / "postgres")
-            scene.fleet.connection = await asyncpg.connect(url)
+            scene.fleet.url = await asyncio.to_thread(server.start, disk.directory / "postgres")
+            scene.fleet.connection = await asyncpg.connect(scene.fleet.url)
             await install(scene.connection)
-            scene.tools["postgres"], scene.fleet.settings["DATABASE_URL"] = server, url
+            scene.tools["postgres"], scene.fleet.settings["DATABASE_URL"] = server, scene.fleet.url
             yield
         finally:
             scene.fleet.connection.terminate()
@@ -99,16 +99,20 @@ async def _postgres_on_disk(scene: Scene) -> AsyncIterator[None]:
             server.stop()
 
 
-@fault(39, "disk full under PostgreSQL's write-ahead log", shown_by=("panics", "again"), around=_postgres_on_disk)
+@fault(
+    39,
+    "disk full under PostgreSQL's write-ahead log",
+    shown_by=("panics", "again for PostgreSQL"),
+    around=_postgres_on_disk,
+)
 async def wal_full(scene: Scene) -> None:
     """It panics, since it can promise nothing any more, and can't recover either before there is room."""
     server = scene.tools["postgres"]
     disk = _filled(scene)
     await eventually(lambda: _panics(scene, disk.directory / "postgres" / "postgres.log"), 60)
     disk.free()
-    url = await asyncio.to_thread(server.restart)
-    scene.fleet.connection.terminate()
-    scene.fleet.connection = await asyncpg.connect(url)
+    await asyncio.to_thread(server.restart)
+    await scene.fleet.reconnect()
 
 
 async def _panics(scene: Scene, log: Path) -> int:

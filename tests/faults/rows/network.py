@@ -31,7 +31,7 @@ async def _taken_over(scene: Scene, survivor: Member) -> None:
     """Wait until the survivor has all partitions: a session, and a rebalance."""
     began = time.monotonic()
     await scene.shared(survivor)
-    assert time.monotonic() - began < 3 * SESSION, "a worker that hears or says nothing keeps its partitions"
+    assert time.monotonic() - began < 2 * SESSION, "a worker that hears or says nothing keeps its partitions"
     scene.evidence["taken over"] += 1
     await scene.works()
 

@@ -26,7 +26,8 @@ async def _pair_behind_proxy(scene: Scene) -> AsyncIterator[None]:
         shared = scene.fleet.connection
         scene.fleet.connection = await asyncpg.connect(both.primary.url())
         await install(scene.connection)
-        scene.tools["pair"], scene.fleet.settings["DATABASE_URL"] = both, both.primary.url()
+        scene.tools["pair"], scene.fleet.url = both, both.primary.url()
+        scene.fleet.settings["DATABASE_URL"] = scene.fleet.url
         try:
             async with postgres_proxied(scene):
                 yield
@@ -48,14 +49,14 @@ def _read_only(members: Iterable[Member]) -> int:
 
 async def _now_on_standby(scene: Scene) -> None:
     """The test's own connection, too."""
-    scene.fleet.connection.terminate()
-    scene.fleet.connection = await asyncpg.connect(_pair(scene).standby.url())
+    scene.fleet.url = _pair(scene).standby.url()
+    await scene.fleet.reconnect()
 
 
 PAIR = {"around": _pair_behind_proxy}
 
 
-@fault(30, "failover to a promoted synchronous standby", shown_by=("failovers", "again"), **PAIR)
+@fault(30, "failover to a promoted synchronous standby", shown_by=("failovers", "again for PostgreSQL"), **PAIR)
 async def failover(scene: Scene) -> None:
     both = _pair(scene)
     await asyncio.to_thread(both.primary.kill9)

@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: commits lost on it, slow, half-open, packets dropped."""
+"""The way to PostgreSQL: commits lost on it, slow (or the server itself), half-open, packets dropped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANSWER = 3 + 5 + 3  # seconds until a worker gives up an answer, and then a con
     32,
     "COMMIT's outcome unknown: the reply lost, the request lost",
     tier="short",
-    shown_by=("reply lost", "request lost", "again"),
+    shown_by=("reply lost", "request lost", "again for PostgreSQL"),
     around=postgres_proxied,
     mixed=1,
 )
@@ -43,11 +43,16 @@ async def _loses(scene: Scene, what: Lost) -> None:
 
 async def _slow(scene: Scene, seconds: float) -> None:
     """Everything takes longer, on the way there and on the way back. No worker loses a partition for it."""
-    proxy, before = postgres_proxy(scene), seen(scene.fleet.members)["assignments"]
+    proxy = postgres_proxy(scene)
     proxy.to_server.delay = proxy.to_client.delay = seconds
-    await scene.works(500, 120)
+    await _works_slowly(scene)
     proxy.to_server.delay = proxy.to_client.delay = 0
     scene.evidence["pieces delayed"] += proxy.to_server.delayed + proxy.to_client.delayed
+
+
+async def _works_slowly(scene: Scene) -> None:
+    before = seen(scene.fleet.members)["assignments"]
+    await scene.works(500, 120)
     assert seen(scene.fleet.members)["assignments"] == before, "slowness is no reason to rebalance"
 
 
@@ -64,10 +69,45 @@ async def postgres_very_far(scene: Scene) -> None:
     await _slow(scene, 0.5)
 
 
+@fault(33, "PostgreSQL slow: a trigger that sleeps", shown_by=("inserts slowed",))
+async def postgres_slow(scene: Scene) -> None:
+    """Each statement that adds to the ledger takes 50 to 200 ms, in the transaction and with all its locks."""
+    await scene.connection.execute(_SLEEPS)
+    try:
+        await _works_slowly(scene)
+        scene.evidence["inserts slowed"] += await scene.connection.fetchval("SELECT last_value FROM projector.slowed")
+    finally:
+        await scene.connection.execute(_SLEEPS_NO_MORE)
+
+
+# A sequence counts what is rolled back, too; from 0, so that one which was never asked says 0.
+_SLEEPS = """
+    CREATE SEQUENCE projector.slowed MINVALUE 0;
+    CREATE FUNCTION projector.sleep() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM nextval('projector.slowed'), pg_sleep(0.05 + 0.15 * random());
+            RETURN NULL;
+        END
+    $$;
+    CREATE TRIGGER slow AFTER INSERT ON projector.ledger EXECUTE FUNCTION projector.sleep();
+"""
+_SLEEPS_NO_MORE = """
+    DROP TRIGGER slow ON projector.ledger;
+    DROP FUNCTION projector.sleep();
+    DROP SEQUENCE projector.slowed;
+"""
+
+
 HALF_OPEN = {"settings": PATIENCE, "around": postgres_proxied}
 
 
-@fault(34, "connections to PostgreSQL half-open, for ever", shown_by=("abandoned", "again"), mixed=1, **HALF_OPEN)
+@fault(
+    34,
+    "connections to PostgreSQL half-open, for ever",
+    shown_by=("abandoned", "again for PostgreSQL"),
+    mixed=1,
+    **HALF_OPEN,
+)
 async def half_open(scene: Scene) -> None:
     """Neither end hears of the other again. What the server's end has locked, it has to let go by itself."""
     proxy = postgres_proxy(scene)
@@ -86,7 +126,7 @@ async def _let_go(scene: Scene) -> bool:
     return await checks.idle_in_transaction(scene.connection) == []
 
 
-@fault(34, "PostgreSQL takes connections and says nothing", shown_by=("ignored", "again"), **HALF_OPEN)
+@fault(34, "PostgreSQL takes connections and says nothing", shown_by=("ignored", "again for PostgreSQL"), **HALF_OPEN)
 async def ignored(scene: Scene) -> None:
     proxy = postgres_proxy(scene)
     proxy.manners = "ignore"
@@ -97,12 +137,12 @@ async def ignored(scene: Scene) -> None:
     proxy.forget()
 
 
-@fault(34, "packets to and from PostgreSQL dropped", shown_by=("packets dropped", "again"), **HALF_OPEN)
+@fault(34, "packets to and from PostgreSQL dropped", shown_by=("packets dropped", "again for PostgreSQL"), **HALF_OPEN)
 async def postgres_unreachable(scene: Scene) -> None:
     need_firewall()
     with firewall(postgres_proxy(scene).port) as wall:
-        before = seen(scene.fleet.members)["again"]
-        await eventually(lambda: seen(scene.fleet.members)["again"] > before, 2 * _ANSWER)
+        before = seen(scene.fleet.members)["again for PostgreSQL"]
+        await eventually(lambda: seen(scene.fleet.members)["again for PostgreSQL"] > before, 2 * _ANSWER)
         await asyncio.sleep(_ANSWER)
         scene.evidence["packets dropped"] += wall.stopped()
     scene.healed()

@@ -41,7 +41,7 @@ async def locked(scene: Scene) -> None:
     scene.evidence["lock time-outs"] += _said(scene.running, "55P03") + _said(scene.running, "57014")
 
 
-@fault(36, "deadlocks with a worker as the victim", shown_by=("deadlocks", "again"), mixed=1)
+@fault(36, "deadlocks with a worker as the victim", shown_by=("deadlocks", "again for PostgreSQL"), mixed=1)
 async def deadlocks(scene: Scene) -> None:
     """Somebody takes the orders' rows and then the checkpoints', against the order that the workers keep."""
     await eventually(lambda: _crosses(scene, 3), 120)

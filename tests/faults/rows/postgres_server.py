@@ -22,8 +22,8 @@ _BACKENDS = """
 
 async def _noticed(scene: Scene) -> None:
     """Wait until a worker has had to do a batch again."""
-    before = seen(scene.fleet.members)["again"]
-    await eventually(lambda: seen(scene.fleet.members)["again"] > before, 60)
+    before = seen(scene.fleet.members)["again for PostgreSQL"]
+    await eventually(lambda: seen(scene.fleet.members)["again for PostgreSQL"] > before, 60)
 
 
 async def _restarted(scene: Scene, ending: Ending) -> None:
@@ -38,7 +38,7 @@ async def _restarted(scene: Scene, ending: Ending) -> None:
     await scene.fleet.reconnect()
 
 
-RESTARTED = {"seeds": 3, "shown_by": ("restarts", "again"), **OWN}
+RESTARTED = {"seeds": 3, "shown_by": ("restarts", "again for PostgreSQL"), **OWN}
 
 
 @fault(29, "PostgreSQL restarted, fast shutdown", **RESTARTED)
@@ -56,7 +56,7 @@ async def postgres_killed(scene: Scene) -> None:
     await _restarted(scene, [(signal.SIGKILL, 10.0)])
 
 
-FROZEN = {"settings": {"PROJECTOR_STATEMENT_TIMEOUT": 2}, "shown_by": ("frozen", "again"), **OWN}
+FROZEN = {"settings": {"PROJECTOR_STATEMENT_TIMEOUT": 2}, "shown_by": ("frozen", "again for PostgreSQL"), **OWN}
 
 
 @fault(34, "PostgreSQL's backends frozen", **FROZEN)

@@ -9,12 +9,19 @@ import time
 import asyncpg
 
 from testkit.deadline import eventually
+from tests.faults.evidence import stands_at
 from tests.faults.fault import fault
-from tests.faults.scene import SESSION, Scene
-from tests.support.fleet import Member, stands
+from tests.faults.scene import Scene
+from tests.support.fleet import Member
 
 BRIEF = 3.0  # seconds: a session here, since each run waits for three
-STALLED = {"PROJECTOR_SESSION_TIMEOUT": BRIEF, "PROJECTOR_STATEMENT_TIMEOUT": 3}
+STATEMENT = 3.0  # seconds that one may take
+HEARTBEAT = 1.0  # seconds at most from a rebalance's beginning until a member hears of it
+# Seconds from a worker's standing still until others have its partitions: as everywhere two sessions; and in them or
+# after them all members hear of the rebalance, and end the batch in their hand, which may wait for a lock of its.
+TAKEOVER = 2 * BRIEF + HEARTBEAT + STATEMENT
+PATIENCE = {"PROJECTOR_SESSION_TIMEOUT": BRIEF, "PROJECTOR_STATEMENT_TIMEOUT": STATEMENT}
+STALLED = {"settings": PATIENCE, "limit": 2 * BRIEF}
 
 
 @fault(
@@ -22,10 +29,9 @@ STALLED = {"PROJECTOR_SESSION_TIMEOUT": BRIEF, "PROJECTOR_STATEMENT_TIMEOUT": 3}
     "a worker frozen in its batch wakes up",
     tier="short",
     seeds=10,
-    settings=STALLED,
-    limit=2 * SESSION,
-    shown_by=("fenced", "redelivered"),
+    shown_by=("fenced", "failpoints reached"),
     mixed=1,
+    **STALLED,
 )
 async def zombie(scene: Scene) -> None:
     """SIGSTOP right before the transaction or in the middle of it, for three sessions: it must commit nothing."""
@@ -34,7 +40,7 @@ async def zombie(scene: Scene) -> None:
     victim = await _standing_at(scene, point)
     victim.signal(signal.SIGSTOP)
     began = time.monotonic()
-    await scene.shared(*others)  # Kafka and PostgreSQL have given it up
+    await _taken_over(scene, began, *others)  # Kafka and PostgreSQL have given it up
     await scene.works()
     await asyncio.sleep(max(began + 3 * BRIEF - time.monotonic(), 0))
     victim.signal(signal.SIGCONT)
@@ -46,9 +52,8 @@ async def zombie(scene: Scene) -> None:
     "a worker frozen in a statement wakes up",
     tier="short",
     workers=1,
-    settings=STALLED,
-    limit=2 * SESSION,
     shown_by=("fenced",),
+    **STALLED,
 )
 async def zombie_in_a_statement(scene: Scene) -> None:
     """SIGSTOP while PostgreSQL works for it: what the server has done by then must not stay."""
@@ -69,42 +74,32 @@ async def zombie_in_a_statement(scene: Scene) -> None:
 
 async def _standing_at(scene: Scene, point: str) -> Member:
     """A worker that waits at a failpoint with a batch in its hand."""
-    nth = scene.random.randint(1, 10)
-    victim = scene.start(PROJECTOR_LANES=1, PROJECTOR_FAILPOINTS=f"{point}=sleep(4):{nth}")
-    await scene.shared()
-    if point == "before_tx":
-        await eventually(lambda: _stands_still(scene, victim), 60, 1.0)
-    else:
-        await scene.in_transaction(0.5)
+    failpoint = f"{point}=sleep(4):{scene.random.randint(1, 10)}"
+    victim = scene.start(PROJECTOR_LANES=1, PROJECTOR_FAILPOINTS=failpoint, **PATIENCE)
+    await eventually(lambda: stands_at(victim, point), 60)
     return victim
 
 
-async def _stands_still(scene: Scene, member: Member) -> bool:
-    """Whether none of its checkpoints moves for a second, though there is work."""
-    before = await _checkpoints(scene, member)
-    await asyncio.sleep(1.0)
-    return before == await _checkpoints(scene, member)
-
-
-async def _checkpoints(scene: Scene, member: Member) -> list[int]:
-    owners, found = await scene.fleet.owners(), await stands(scene.connection, scene.load.log.ends)
-    return [offset for place, offset in found.items() if owners[place].endswith(f"-{member.pid}")]
+async def _taken_over(scene: Scene, began: float, *others: Member) -> None:
+    """Wait until the others have all partitions of who stands still since `began`."""
+    await scene.shared(*others)
+    took = time.monotonic() - began
+    assert took <= TAKEOVER, f"its partitions were taken over after {took:.1f} s, {TAKEOVER:g} s are allowed"
 
 
 @fault(
     12,
     "an event loop blocked for longer than a session",
-    settings=STALLED,
-    limit=2 * SESSION,
-    shown_by=("lost its partitions", "fenced"),
+    shown_by=("lost its partitions", "fenced", "failpoints reached"),
     mixed=1,
+    **STALLED,
 )
 async def blocked(scene: Scene) -> None:
     """No heartbeat leaves a process that computes; it begins its transaction when others have its partitions."""
     others = scene.running
-    nth = scene.random.randint(5, 15)
-    victim = scene.start(PROJECTOR_FAILPOINTS=f"before_tx=block({5 * BRIEF:g}):{nth}")
-    await eventually(lambda: "partitions_taken" in victim.said(), 30)
-    await scene.shared(*others)
+    failpoint = f"before_tx=block({5 * BRIEF:g}):{scene.random.randint(5, 15)}"
+    victim = scene.start(PROJECTOR_FAILPOINTS=failpoint, **PATIENCE)
+    await eventually(lambda: stands_at(victim, "before_tx"), 60)
+    await _taken_over(scene, time.monotonic(), *others)
     scene.evidence["lost its partitions"] += 1
     await scene.shared()
