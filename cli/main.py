@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import dead_letters, demo, fleet, services, simulate, status
+from cli import dead_letters, demo, fleet, replay, services, simulate, status
 from schemas.errors import ProjectorError, Stuck, TryAgain
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("migrate")(services.migrate)
 app.command("worker")(fleet.worker)
 app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
+app.command("replay")(replay.replay)
 app.add_typer(dead_letters.app, name="dead-letters")
 
 FOUND_WRONG, BAD_USAGE, UNREACHABLE = 1, 2, 3

@@ -18,6 +18,7 @@ from functools import partial
 from consumer import checkpoints
 from consumer.attempts import OnRetry, until_done
 from consumer.checkpoints import Hold, Move, Place
+from consumer.install import NOBODYS_SHARD
 from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
 from runtime.postgres import leased
@@ -50,7 +51,8 @@ class Processor:
         self._claims = Claims()
 
     async def process(self, items: Sequence[Decoded], holds: Holds) -> tuple[Outcome, Holds]:
-        """Apply records that follow on from `holds`, in order within each partition.
+        """Apply records that follow on from `holds`, in order within each partition. Without any holds they are
+        applied beside the partitions: no checkpoint is asked or moved.
 
         Returns what became of them and where their partitions stand now. Raises OutOfPlace if a partition has
         another owner by now; then nothing of the batch is in.
@@ -96,9 +98,10 @@ class Processor:
 
     async def _apply(self, connection: Connection, batch: _Batch, *, careful: bool) -> Outcome:
         async with connection.transaction():
-            await checkpoints.advance(connection, batch.moves)
+            if batch.moves:
+                await checkpoints.advance(connection, batch.moves)
             await self._failpoints.reach("mid_tx")
-            shard = min(move.hold.shard for move in batch.moves)
+            shard = min((move.hold.shard for move in batch.moves), default=NOBODYS_SHARD)
             outcome = await self._projection.apply(connection, batch.items, shard, careful=careful)
             await self._failpoints.reach("before_db_commit")
             batch.attempted = outcome
@@ -144,6 +147,8 @@ class Claims:
 
 def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:
     """How far each partition's checkpoint goes with these records."""
+    if not holds:
+        return []
     last: dict[Place, tuple[int, datetime | None]] = {}
     for item in items:
         record = item.record
