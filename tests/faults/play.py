@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tests.faults.scene import Scene, scene
 from tests.faults.stage import Stage
 
 _STOP = 10.0  # seconds that a worker may take from SIGTERM to its end
+_POLL = 0.6  # seconds that a worker's fetch takes, and a bit
+_CALM = 30.0  # seconds for a fleet that has begun to be calm
 _REST = 5.0  # seconds for PostgreSQL to see that connections are idle, or gone
 _PATIENCE = 120.0  # seconds to lag 0, after which nothing more is to be learned
 
@@ -58,8 +61,17 @@ async def _begin(fault: Fault, on: Scene) -> None:
     if fault.rate:
         on.load.start(shop(seed=on.seed, topic=on.topic, **fault.plan), fault.rate, fault.least)
         await on.works()  # by then the workers have logged what they took, too
-    await on.gauges.look()
+    await eventually(lambda: _calm(on), _CALM, 0)
     on.evidence.subtract(seen(on.fleet.members) + on.gauges.counts())  # what showed by now is no fault's
+
+
+async def _calm(on: Scene) -> bool:
+    """Whether no fetch is thrown away any more: one that began before its worker had its partitions ends that late."""
+    await on.gauges.look()
+    before = on.gauges.counts()["discarded fetches"]
+    await asyncio.sleep(_POLL)  # what passes is what is asked
+    await on.gauges.look()
+    return on.gauges.counts()["discarded fetches"] == before
 
 
 async def _judged(fault: Fault, on: Scene) -> Played:
