@@ -137,8 +137,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         try:
             with translated():
                 async with asyncio.timeout(_ANSWER):
-                    found: dict[TopicPartition, int] = await self._consumer.beginning_offsets(partitions)
-                    return found
+                    return dict(await self._consumer.beginning_offsets(partitions))
         except Unavailable:
             return {}
 
@@ -206,9 +205,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             if stop.is_set():
                 return
             if not self.assigned:  # the poll ends with the rebalance; until then the member counts as polling
-                self._go_back(await self._poll([], 1, 0))
+                await self._listen(stop)
             elif quiet >= interval:
                 await self._poll_paused()
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        """A poll, cut off when told to stop: the watchdog that this turns off has nothing more to watch."""
+        polling, stopping = asyncio.ensure_future(self._poll([], 1, 0)), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if polling.done():
+                self._go_back(polling.result())
+        finally:
+            polling.cancel()
+            stopping.cancel()
 
     async def _poll_paused(self) -> None:
         """A poll that gives nothing: its partitions are paused meanwhile. A rebalance ends every pause."""
@@ -287,4 +297,4 @@ def place_of(record: ConsumerRecord) -> Place:
 
 
 def _named(places: Iterable[Place]) -> str:
-    return ", ".join(f"{place.topic}/{place.partition}" for place in places)
+    return ", ".join(f"{topic}/{partition}" for topic, partition in places)

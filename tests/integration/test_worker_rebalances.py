@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -33,6 +34,22 @@ async def test_a_rebalance_that_lasts_longer_than_the_poll_interval_ends_all_the
             await asyncio.sleep(3 * INTERVAL)  # what passes is what is tested
             proxy.rules.remove(joining)
             await worker.caught_up(await publish(kafka_bootstrap, topic, stream(5, seed=2, topic=topic)), timeout=15)
+
+
+@pytest.mark.apache_kafka
+async def test_who_has_nothing_in_hand_is_not_kept_by_a_rebalance(
+    kafka_bootstrap: str, database_url: str, topic: str
+) -> None:
+    with KafkaProxy(kafka_bootstrap) as proxy:
+        settings = settings_for(proxy.address, database_url, topic, stop_timeout=60)
+        async with working(settings) as worker:
+            await worker.caught_up(await publish(kafka_bootstrap, topic, stream(5, seed=1, topic=topic)))
+            joining = proxy.sever(Api.JOIN_GROUP)
+            proxy.answer(Api.HEARTBEAT, rebalancing, times=1)
+            await eventually(lambda: joining.happened >= 5)  # the worker listens by now
+            began = time.monotonic()
+            await worker.stop()
+            assert time.monotonic() - began < 5
 
 
 @pytest.mark.apache_kafka
