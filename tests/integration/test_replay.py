@@ -106,7 +106,8 @@ async def test_what_a_checkpoint_was_moved_past_is_applied(settings: Settings, d
     assert judged.read == len(sent.deliveries)
     assert await database.fetchval("SELECT count(*) FROM projector.ledger") == 0
     done = await replay(settings)
-    assert done.counts["applied"] == sum(map(len, sent.settled().applied.values()))
+    lasting = sum(map(len, sent.settled().applied.values()))
+    assert done.counts["applied"] >= lasting > 0  # of an order that is erased, some may have been applied before
     assert await differences(database, sent.settled()) == []
     assert await stands(database, ends) == ends
 
