@@ -93,14 +93,14 @@ async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """
     left = cancelling = {*tasks}
     for times in count(1):
+        if not left:
+            break
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_AGAIN)
-        if not left:
-            break
-        if times % _DEAF == 0:
+        if left and times % _DEAF == 0:
             _log.warning("not_cancelled", standing=standing())
-        if times == _DEAF * _HOPELESS:
+        if left and times == _DEAF * _HOPELESS:
             os._exit(STUCK)
     await asyncio.gather(*cancelling, return_exceptions=True)
 

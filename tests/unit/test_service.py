@@ -82,6 +82,11 @@ async def test_a_process_with_a_part_that_nothing_ends_ends(monkeypatch: pytest.
     await running
 
 
+async def test_nothing_is_soon_cancelled() -> None:
+    """A client that never got so far as to have tasks is torn down as well."""
+    await asyncio.wait_for(service.cancelled([]), 5)
+
+
 async def test_whether_all_parts_ended_by_themselves_is_told() -> None:
     stop = asyncio.Event()
     stop.set()
