@@ -14,6 +14,8 @@ from schemas.events import Event
 
 _SQL = Queries("consumer", "queries.sql")
 
+_MAX_SCHEMA_VERSION = 2**31 - 1  # CloudEvents' integers have 32 bits
+
 
 class SourceNumbers:
     """The numbers of event sources, remembered: they never change, and there are few (some 100 bytes each).
@@ -71,6 +73,7 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
             [event.data_text for event in events],
             [str(numbers[event.source]) for event in events],
             [str(event.version) for event in events],
+            [str(min(event.schema_version, _MAX_SCHEMA_VERSION)) for event in events],
         ]
     )
     written = await connection.execute(

@@ -124,8 +124,9 @@ JOIN projector.ledger AS l USING (event_uuid, source_no);
 -- name: ledger_append
 -- Enter events as applied. A row that isn't counted was there before.
 INSERT INTO projector.ledger
-    (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data)
-SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb
+    (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data, schema_version)
+SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb,
+       nullif(schema_version, 1)
 FROM unnest(
     (string_to_array($3, $1, $2))[2:]::uuid[],
     (string_to_array($4, $1, $2))[2:],
@@ -134,8 +135,9 @@ FROM unnest(
     (string_to_array($7, $1, $2))[2:],
     (string_to_array($8, $1, $2))[2:]::integer[],
     (string_to_array($9, $1, $2))[2:]::bigint[],
-    $10::timestamptz[]
-) AS u (event_uuid, order_id, event_type, plain_id, data, source_no, version, occurred_at)
+    (string_to_array($10, $1, $2))[2:]::integer[],
+    $11::timestamptz[]
+) AS u (event_uuid, order_id, event_type, plain_id, data, source_no, version, schema_version, occurred_at)
 ON CONFLICT DO NOTHING;
 
 -- name: ledger_erase

@@ -141,7 +141,8 @@ class Event(NamedTuple):
     """A decoded event. A NamedTuple: one costs 0.4 µs where a frozen dataclass costs 1.5.
 
     `data` is validated and upcast (None where the type carries nothing or is unknown); `data_text` is the JSON
-    text as the producer wrote it (None if absent), which is what the ledger keeps.
+    text as the producer wrote it (None if absent), which is what the ledger keeps; `schema_version` is the version in
+    which it is written.
     """
 
     source: str
@@ -153,6 +154,7 @@ class Event(NamedTuple):
     data: Any
     data_text: str | None
     uuid: str
+    schema_version: int
     record: Record
 
 

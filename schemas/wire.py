@@ -82,6 +82,7 @@ def _binary(record: Record, headers: Headers, value: bytes) -> Event:
         attributes.time(get("ce_time")),
         *payload.read(kind, version, value),
         event_uuid(event_id),
+        version,
         record,
     )
 
@@ -106,6 +107,7 @@ def _structured(record: Record, found: dict[str, Any], value: bytes) -> Event:
         attributes.time(get("time")),
         *data,
         event_uuid(event_id),
+        version,
         record,
     )
 
@@ -125,6 +127,7 @@ def _debezium(record: Record, headers: Headers, value: bytes) -> Event:
         attributes.time(get("time")),
         *payload.read(kind, version, _unwrapped(value)),
         event_uuid(event_id),
+        version,
         record,
     )
 
