@@ -6,11 +6,13 @@ filled from them while writers wait; one whose make has changed is reported, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from consumer import order_store
-from consumer.order import OrderState
+from consumer import checkpoints, order_store
+from consumer.checkpoints import Hold, Place
+from consumer.order import FOLD, OrderState
 from consumer.read_model_sql import TableSql, view_sql
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS, ReadModel, View
@@ -24,6 +26,9 @@ from schemas.migrate import migrate, pending, schema_lock
 _SQL = Queries("consumer", "queries.sql")
 
 NOBODYS_SHARD = 0  # of no checkpoint: those who write under it wait for each other, not for workers
+STATES = "orders"  # under this name the states of the fold are known, beside the read models
+STATES_MAKE = f"fold {FOLD}"
+_REBUILD = 4_410_927_116_832_205  # made once at random; whoever rebuilds holds it
 _FILL = 5_000  # orders at a time
 
 
@@ -38,10 +43,15 @@ class Installed:
 
 async def install(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> Installed:
     """Bring the database to what this code needs."""
-    async with schema_lock(connection):
+    async with schema_lock(connection), _no_rebuild(connection, models):
         migrations = await migrate(connection)
-        there = await _fingerprints(connection)
+        there = await fingerprints(connection)
         made, outdated = [], []
+        if there.get(STATES) != STATES_MAKE:
+            if await connection.fetchval(_SQL["orders_any"]):
+                outdated.append(STATES)
+            else:
+                await connection.execute(_SQL["installed_add"], STATES, STATES_MAKE)
         for model in models:
             if there.get(model.name) == model.fingerprint:
                 continue
@@ -60,18 +70,74 @@ async def check_schema(connection: Connection) -> None:
         raise Refused(f"the database lacks {', '.join(missing)}: run `projector migrate`")
 
 
-async def check(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
-    """Raise Refused unless the database is what this code needs to write."""
+async def check_machinery(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Raise Refused unless the schema is current and every read model is there, in whatever make."""
     await check_schema(connection)
-    there = await _fingerprints(connection)
+    there = await fingerprints(connection)
     if lacking := [model.name for model in models if model.name not in there]:
         raise Refused(f"the database lacks the read models {', '.join(lacking)}: run `projector migrate`")
-    if other := [model.name for model in models if there[model.name] != model.fingerprint]:
-        raise Refused(f"the read models {', '.join(other)} stand in another make: run `projector rebuild`")
 
 
-async def _fingerprints(connection: Connection) -> dict[str, str]:
+async def check(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """Raise Refused unless the database is what this code needs to write."""
+    await check_machinery(connection, models)
+    there = await fingerprints(connection)
+    if other := [name for name, make in makes(models).items() if there[name] != make]:
+        raise Refused(f"the read models {', '.join(other)} stand in another make: run `projector rebuild --changed`")
+
+
+async def take(
+    connection: Connection, starts: Mapping[Place, int], owner: str, models: Sequence[ReadModel] = READ_MODELS
+) -> dict[Place, Hold]:
+    """Become the owner of partitions, as code that makes what stands here. Raises Refused if it doesn't.
+
+    A swap to another make holds the checkpoints while it does it. So it came before this, and is seen; or it comes
+    after, and takes the partitions away.
+    """
+    async with connection.transaction():
+        holds = await checkpoints.take(connection, starts, owner)
+        await check(connection, models)
+        return holds
+
+
+async def stay(connection: Connection, models: Sequence[ReadModel] = READ_MODELS) -> None:
+    """The same for a transaction that writes orders without a partition: until its end nothing is swapped."""
+    await connection.execute(_SQL["orders_stay"])
+    await check(connection, models)
+
+
+def makes(models: Sequence[ReadModel] = READ_MODELS) -> dict[str, str]:
+    """The fingerprints of what this code makes: the orders' states, and each read model."""
+    return {STATES: STATES_MAKE, **{model.name: model.fingerprint for model in models}}
+
+
+async def fingerprints(connection: Connection) -> dict[str, str]:
+    """The same of what stands in the database."""
     return {row["name"]: row["fingerprint"] for row in await connection.fetch(_SQL["installed_read"])}
+
+
+@asynccontextmanager
+async def rebuild_lock(connection: Connection) -> AsyncIterator[bool]:
+    """One rebuild at a time, and no migration meanwhile; whether we have it. Held by the session, so a killed process
+    lets go of it."""
+    held = bool(await connection.fetchval(_SQL["rebuild_lock"], _REBUILD))
+    try:
+        yield held
+    finally:
+        if held and not connection.is_closed():
+            await connection.execute(_SQL["rebuild_unlock"], _REBUILD)
+
+
+@asynccontextmanager
+async def _no_rebuild(connection: Connection, models: Sequence[ReadModel]) -> AsyncIterator[None]:
+    """Raise Refused if there is something to do and a rebuild runs: it would swap in tables of the old schema."""
+    async with rebuild_lock(connection) as free:
+        if not free:
+            missing = await pending(connection)
+            there = {} if missing else await fingerprints(connection)
+            if missing or any(model.name not in there for model in models):
+                raise Refused("a rebuild runs in this database: wait for its end, or `projector rebuild --cancel`")
+        yield
 
 
 async def _make(connection: Connection, model: ReadModel) -> None:

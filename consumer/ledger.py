@@ -87,6 +87,34 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
         raise LostRace("one of these events was applied by somebody else")
 
 
+COPY_COLUMNS = (
+    "event_uuid",
+    "source_no",
+    "version",
+    "occurred_at",
+    "order_id",
+    "event_type",
+    "plain_id",
+    "data",
+    "schema_version",
+)
+
+
+def copy_row(event: Event, source_no: str) -> list[str | None]:
+    """An event as a row of COPY_COLUMNS."""
+    return [
+        event.uuid,
+        source_no,
+        str(event.version),
+        event.time.isoformat(),
+        event.order_id,
+        event.type,
+        None if event.id == event.uuid else event.id,
+        event.data_text,
+        None if event.schema_version == 1 else str(min(event.schema_version, _MAX_SCHEMA_VERSION)),
+    ]
+
+
 async def erase(connection: Connection, order_ids: Sequence[str]) -> None:
     """Forget the history of orders, and all that waits or lies in dead letters for them."""
     for query in ("ledger_erase", "parked_erase", "letters_erase"):

@@ -14,10 +14,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer import checkpoints
+from consumer import checkpoints, install
 from consumer.checkpoints import Move, Place
 from consumer.observation import Observation
 from consumer.processor import Holds
+from consumer.read_models import READ_MODELS, ReadModel
 from runtime import postgres
 from runtime.failpoints import Failpoints
 from runtime.kafka import translated
@@ -42,21 +43,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         failpoints: Failpoints | None = None,
         *,
         drain: float = 5.0,
+        models: Sequence[ReadModel] = READ_MODELS,
     ) -> None:
         """`drain` is how many seconds a rebalance waits for the batches in hand."""
         self.epoch = 0
         self.holds: Holds = {}
         self.failed: Exception | None = None
         self._consumer = consumer
-        self._pool = pool
-        self._owner = owner
+        self._pool, self._owner = pool, owner
         self._observation = observation or Observation()
         self._failpoints = failpoints or Failpoints()
         self._drain = drain
-        self._polls = 0
-        self._open = asyncio.Event()
-        self._working = 0
-        self._idle = asyncio.Event()
+        self._polls = self._working = 0
+        self._models = models
+        self._open, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._gaps: dict[TopicPartition, int] = {}  # where records began the last time that some were missing
         self._past: dict[TopicPartition, int] = {}  # where the client stood the last time that it had no record to give
@@ -113,7 +113,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             if lost := [place for place in places if place not in known and place not in first]:
                 raise Unavailable(f"Kafka: no leader tells where the log of {_named(lost)} begins")
             starts = {place: first.get(place, 0) for place in places}
-            self.holds = await checkpoints.take(connection, starts, self._owner)
+            self.holds = await install.take(connection, starts, self._owner, self._models)
         for place, hold in self.holds.items():
             if hold.next_offset < first.get(place, 0):
                 raise Refused(

@@ -19,6 +19,8 @@ from schemas import money
 from schemas.errors import InvalidHistory
 from schemas.events import PLACED, Event
 
+FOLD = 1  # raised when `evolve` makes something else of the same events: then all states have to be rebuilt
+
 
 class Line(NamedTuple):
     """One line of an order. `unit_price` is the producer's decimal text."""

@@ -19,7 +19,7 @@ from consumer.order import OrderState
 from consumer.verdicts import Change
 from runtime.packing import pack
 from runtime.postgres import affected
-from runtime.sql import Queries
+from runtime.sql import HOME, Queries
 from schemas import money
 from schemas.connection import Connection
 from schemas.errors import LostRace
@@ -42,12 +42,13 @@ class Orders(dict[str, OrderState]):
         self.revisions = revisions
 
 
-async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool = False) -> Orders:
+async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool = False, schema: str = HOME) -> Orders:
     """The orders among these that exist. `hold` locks them all until the transaction ends, and makes those exist."""
     wanted = list(order_ids)
+    queries = _SQL.within(schema)
     if hold:
-        await connection.execute(_SQL["orders_hold"], wanted)
-    rows = await connection.fetch(_SQL["orders_read"], wanted)
+        await connection.execute(queries["orders_hold"], wanted)
+    rows = await connection.fetch(queries["orders_read"], wanted)
     states, revisions = {}, {}
     for row in rows:
         state, revision = from_row(row)
@@ -56,14 +57,16 @@ async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool =
     return Orders(states, revisions)
 
 
-async def write(connection: Connection, changes: Iterable[Change], revisions: Mapping[str, int]) -> None:
+async def write(
+    connection: Connection, changes: Iterable[Change], revisions: Mapping[str, int], schema: str = HOME
+) -> None:
     """Write what these changes leave behind. Raises LostRace if somebody else has written one of the orders."""
     states = [change.after for change in changes]
     if not states:
         return
     packed = pack(list(zip(*map(_as_texts, states), strict=True)))
     written = await connection.execute(
-        _SQL["orders_write"],
+        _SQL.within(schema)["orders_write"],
         packed.separator,
         packed.null,
         *packed.columns,
@@ -72,6 +75,21 @@ async def write(connection: Connection, changes: Iterable[Change], revisions: Ma
     )
     if affected(written) != len(states):
         raise LostRace("another writer changed one of these orders")
+
+
+COPY_COLUMNS = (*_TEXTS, "revision", *_OTHERS)
+
+
+def copy_row(state: OrderState) -> list[str | None]:
+    """A state as a row of COPY_COLUMNS. Its first revision is its version: any number would do."""
+    version, erased, *moments = _others(state)
+    return [
+        *_as_texts(state),
+        str(version),
+        str(version),
+        "t" if erased else "f",
+        *[None if moment is None else moment.isoformat() for moment in moments],
+    ]
 
 
 def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:

@@ -18,7 +18,7 @@ from functools import partial
 from consumer import checkpoints
 from consumer.attempts import OnRetry, until_done
 from consumer.checkpoints import Hold, Move, Place
-from consumer.install import NOBODYS_SHARD
+from consumer.install import NOBODYS_SHARD, stay
 from consumer.projection import Outcome, Projection
 from runtime.failpoints import Failpoints
 from runtime.postgres import leased
@@ -100,6 +100,8 @@ class Processor:
         async with connection.transaction():
             if batch.moves:
                 await checkpoints.advance(connection, batch.moves)
+            else:
+                await stay(connection, self._projection.models)
             await self._failpoints.reach("mid_tx")
             shard = min((move.hold.shard for move in batch.moves), default=NOBODYS_SHARD)
             outcome = await self._projection.apply(connection, batch.items, shard, careful=careful)

@@ -40,6 +40,7 @@ class Projection:
     """The read models' write path. One per process; it keeps nothing but the sources' numbers."""
 
     def __init__(self, models: Sequence[ReadModel]) -> None:
+        self.models = models
         self._store = ReadModelStore(models)
         self.sources = SourceNumbers()
 

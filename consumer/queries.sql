@@ -110,6 +110,23 @@ WHERE o.revision = excluded.revision - 1;
 -- The ids of all orders that are placed, for a read model that is new in this database.
 SELECT order_id FROM projector.orders WHERE placed_at IS NOT NULL;
 
+-- name: orders_stay
+-- Wait until no swap is under way, and keep the next one waiting; before anything is read, or two would wait for each
+-- other.
+LOCK TABLE projector.orders IN ROW EXCLUSIVE MODE;
+
+-- name: rebuild_lock
+-- One rebuild at a time in a database.
+SELECT pg_try_advisory_lock($1);
+
+-- name: rebuild_unlock
+-- The next one may.
+SELECT pg_advisory_unlock($1);
+
+-- name: orders_any
+-- Is there any order?
+SELECT EXISTS (SELECT FROM projector.orders);
+
 -- name: orders_still
 -- Keep writers out while a new read model is filled.
 LOCK TABLE projector.orders IN SHARE ROW EXCLUSIVE MODE;

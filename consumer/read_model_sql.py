@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from consumer.read_models.kinds import Column, Contribution, Stored, Type
-from runtime.sql import Queries, quoted
+from runtime.sql import HOME, Queries, quoted
 from schemas import money
 
 _TEMPLATES = Queries("consumer", "read_models.sql")
@@ -16,25 +17,28 @@ class _Storage(NamedTuple):
     column: str  # its type in a table
     array: str  # the type of the parameter that carries it
     encode: Callable[[Any], Any] | None
+    text: Callable[[Any], str]  # for COPY
 
 
 _STORAGE = {
-    Type.TEXT: _Storage("text", "text[]", None),
-    Type.COUNT: _Storage("bigint", "bigint[]", None),
-    Type.QUANTITY: _Storage("numeric", "text[]", str),
-    Type.MONEY: _Storage("numeric", "text[]", money.text),
-    Type.TIMESTAMP: _Storage("timestamptz", "timestamptz[]", None),
-    Type.DAY: _Storage("date", "date[]", None),
+    Type.TEXT: _Storage("text", "text[]", None, str),
+    Type.COUNT: _Storage("bigint", "bigint[]", None, lambda count: str(int(count))),  # a bool counts too
+    Type.QUANTITY: _Storage("numeric", "text[]", str, lambda quantity: str(int(quantity))),
+    Type.MONEY: _Storage("numeric", "text[]", money.text, money.text),
+    Type.TIMESTAMP: _Storage("timestamptz", "timestamptz[]", None, datetime.isoformat),
+    Type.DAY: _Storage("date", "date[]", None, date.isoformat),
 }
 
 
 class TableSql:
-    """One stored read model's statements. `table` and `view` are quoted, schema and all."""
+    """One stored read model's statements, on its table in `schema`. `table` and `view` are quoted, schema and all."""
 
-    def __init__(self, model: Stored) -> None:
-        self._model = model
+    def __init__(self, model: Stored, schema: str = HOME) -> None:
+        self._model, self._schema = model, schema
+        self.names = [column.name for column in (*model.keys, *model.values)]
+        self.stage = f"{model.name}$stage"  # where a rebuild puts the shares that it then adds up
         self._all = (*model.keys, *model.values)
-        self.table = f"projector.{quoted(model.name)}"
+        self.table = f"{quoted(schema)}.{quoted(model.name)}"
         self.view = f"read_model.{quoted(model.name)}"
         kind = "contribution" if isinstance(model, Contribution) else "document"
         self.create_table = self._fill(f"{kind}_table")
@@ -43,6 +47,14 @@ class TableSql:
         # A contribution's first parameter is the shard.
         self.put = self._fill("contribution_add", 2) if kind == "contribution" else self._fill("document_put")
         self.remove = self._fill("document_remove") if kind == "document" else ""
+        # What is asked about a single row, its values as texts.
+        self.stands = self._fill("document_stands") if kind == "document" else ""
+        self.sums_of = self._fill("contribution_sums_of") if kind == "contribution" else ""
+        self.create_stage, self.merge, self.drop_stage = (
+            (self._fill(f"contribution_{what}") for what in ("stage", "merge", "unstage"))
+            if kind == "contribution"
+            else ("", "", "")
+        )
 
     def arrays(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """Rows (keys, then values) as one array per column, encoded as `put` wants them."""
@@ -52,6 +64,17 @@ class TableSql:
             found.append(list(values) if encode is None else [encode(value) for value in values])
         return found
 
+    def texts(self, rows: Sequence[Sequence[Any]]) -> list[list[str | None]]:
+        """Rows (keys, then values) as COPY takes them."""
+        printers = [_STORAGE[column.type].text for column in self._all]
+        return [
+            [None if value is None else text(value) for text, value in zip(printers, row, strict=True)] for row in rows
+        ]
+
+    def key_texts(self, key: Sequence[Any]) -> list[str]:
+        """A row's key as `sums_of` takes it."""
+        return [_STORAGE[column.type].text(value) for column, value in zip(self._model.keys, key, strict=True)]
+
     def _fill(self, template: str, first: int = 1) -> str:
         model = self._model
         names = [quoted(column.name) for column in self._all]
@@ -59,6 +82,7 @@ class TableSql:
         values = [quoted(column.name) for column in model.values]
         return _TEMPLATES[template].format(
             table=self.table,
+            stage=f"{quoted(self._schema)}.{quoted(self.stage)}",
             view=self.view,
             constraint=quoted(f"{model.name}_pkey"),
             columns=", ".join(_definition(column, column in model.keys) for column in self._all),
@@ -70,6 +94,13 @@ class TableSql:
             ),
             arrays=", ".join(
                 f"${place}::{_STORAGE[column.type].array}" for place, column in enumerate(self._all, first)
+            ),
+            parameters=", ".join(f"${n}::text::{_STORAGE[one.type].column}" for n, one in enumerate(self._all, 1)),
+            key_parameters=", ".join(f"${n}::text::{_STORAGE[one.type].column}" for n, one in enumerate(model.keys, 1)),
+            # As the models' own integers: of money the ten-thousandths.
+            integers=", ".join(
+                f"trunc(coalesce(sum({quoted(one.name)}), 0){' * 10000' if one.type is Type.MONEY else ''})::text"
+                for one in model.values
             ),
             expressions=", ".join(f"{quoted(column.name)}::{_STORAGE[column.type].column}" for column in self._all),
             replacements=", ".join(f"{name} = excluded.{name}" for name in values),

@@ -17,6 +17,7 @@ from consumer.read_model_sql import TableSql
 from consumer.read_models import Contribution, Document, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.verdicts import Change
+from runtime.sql import HOME
 from schemas.connection import Connection
 
 
@@ -43,13 +44,13 @@ class _ContributionDelta:
 
 
 class ReadModelStore:
-    """The stored ones among the given read models."""
+    """The stored ones among the given read models, with their tables in `schema`."""
 
-    def __init__(self, models: Sequence[ReadModel]) -> None:
+    def __init__(self, models: Sequence[ReadModel], schema: str = HOME) -> None:
         stored = [model for model in models if isinstance(model, Stored)]
         self._documents = [model for model in stored if isinstance(model, Document)]
         self._contributions = [model for model in stored if isinstance(model, Contribution)]
-        self._sql = {model.name: TableSql(model) for model in stored}
+        self._sql = {model.name: TableSql(model, schema) for model in stored}
         # Placement and erasure always matter: before the one and after the other an order has no share and no row.
         self._watched = {model.name: attrgetter("placed_at", *model.depends_on) for model in stored}
 
@@ -87,9 +88,9 @@ class ReadModelStore:
             for before, after in moved:
                 if watched(before) != watched(after):
                     if after.placed_at is not None:
-                        _add(delta.sums, model, after, 1)
+                        add_shares(delta.sums, model, after, 1)
                     if before.placed_at is not None:
-                        _add(delta.sums, model, before, -1)
+                        add_shares(delta.sums, model, before, -1)
         except Exception as error:
             raise ProjectionFailed(model.name, error) from None
 
@@ -119,7 +120,8 @@ class Delta:
     contributions: list[_ContributionDelta]
 
 
-def _add(sums: dict[tuple[Any, ...], list[int]], model: Contribution, order: OrderState, sign: int) -> None:
+def add_shares(sums: dict[tuple[Any, ...], list[int]], model: Contribution, order: OrderState, sign: int) -> None:
+    """Add an order's shares to sums, or (with sign -1) take them back."""
     for key, shares in model.contributions(order):
         there = sums.get(key)
         if there is None:

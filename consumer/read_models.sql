@@ -11,6 +11,19 @@ CREATE TABLE {table} (
     {columns}, shard integer NOT NULL, CONSTRAINT {constraint} PRIMARY KEY ({keys}, shard)
 ) WITH (fillfactor = 70);
 
+-- name: contribution_stage
+-- Where a rebuild puts shares, range by range, before it adds them up.
+CREATE TABLE {stage} ({columns});
+
+-- name: contribution_merge
+-- Add them up, in nobody's shard.
+INSERT INTO {table} ({names}, shard)
+SELECT {keys}, {totals}, 0 FROM {stage} GROUP BY {keys} HAVING {not_all_zero};
+
+-- name: contribution_unstage
+-- They are added up.
+DROP TABLE {stage};
+
 -- name: document_view
 -- What readers see of a document.
 CREATE OR REPLACE VIEW {view} AS SELECT {names} FROM {table};
@@ -23,6 +36,14 @@ SELECT {keys}, {totals} FROM {table} GROUP BY {keys} HAVING {not_all_zero};
 -- name: written_view
 -- A view in its author's own words.
 CREATE OR REPLACE VIEW {view} AS {body};
+
+-- name: document_stands
+-- Is this row there, as it is?
+SELECT EXISTS (SELECT FROM {table} WHERE ROW ({names}) IS NOT DISTINCT FROM ROW ({parameters}));
+
+-- name: contribution_sums_of
+-- What a key's sums are, over all shards.
+SELECT {integers} FROM {table} WHERE ROW ({keys}) = ROW ({key_parameters});
 
 -- name: document_put
 -- Write rows of a document.

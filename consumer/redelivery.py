@@ -13,7 +13,7 @@ from typing import Literal
 
 from consumer import letters, order_store
 from consumer.attempts import OnRetry, until_done
-from consumer.install import NOBODYS_SHARD
+from consumer.install import NOBODYS_SHARD, stay
 from consumer.letters import NOTHING_BEHIND, Behind, OpenLetter, Selection
 from consumer.projection import Projection
 from consumer.verdicts import Letter, Reason, Verdicts
@@ -151,6 +151,7 @@ class Redelivery:
     async def _once(self, order_id: str | None, ids: Sequence[int], *, careful: bool) -> Retried:
         projection = self._make()
         async with letters.transaction(self._pool, keep=self._execute) as connection:
+            await stay(connection, projection.models)
             found = sorted(await letters.open_among(connection, ids), key=_turn)
             if not found:
                 return Retried(order_id)  # somebody else was faster

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from consumer.attempts import OnRetry, until_done
-from consumer.install import NOBODYS_SHARD
+from consumer.install import NOBODYS_SHARD, stay
 from consumer.letters import transaction
 from consumer.processor import Processor
 from consumer.projection import Projection
@@ -70,5 +70,6 @@ class Replay:
     async def _once(self, items: Sequence[Decoded], *, careful: bool) -> Counter[str]:
         projection = Projection(self._models)  # what it learns of sources goes with the transaction
         async with transaction(self._pool, keep=False) as connection:
+            await stay(connection, self._models)
             await projection.prepare(connection, items)
             return (await projection.apply(connection, items, NOBODYS_SHARD, careful=careful)).counts

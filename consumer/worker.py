@@ -59,6 +59,7 @@ class Worker:
         self._settings = settings
         self._pool = pool
         self._owner = owner
+        self._models = models
         self._observation = observation
         self._failpoints = Failpoints(settings.failpoints)
         self._watchdog = Watchdog(settings, pool, observation, health or Health())
@@ -93,7 +94,9 @@ class Worker:
 
     async def _session(self, stop: asyncio.Event) -> None:
         consumer = group_member(self._settings)
-        membership = Membership(consumer, self._pool, self._owner, self._observation, self._failpoints)
+        membership = Membership(
+            consumer, self._pool, self._owner, self._observation, self._failpoints, models=self._models
+        )
         settings = self._settings
         try:
             # Not to be waited for once told to stop: a broker that takes connections and says nothing costs 40 s.

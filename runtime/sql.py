@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 
+HOME = "projector"  # the schema that the queries name
+
 _HEAD = re.compile(r"^-- name: (?P<name>[a-z0-9_]+)$", re.MULTILINE)
 
 
@@ -18,6 +20,14 @@ class Queries(Mapping[str, str]):
 
     def __init__(self, package: str, name: str) -> None:
         self._text = _blocks(files(package).joinpath(name).read_text("utf-8"))
+        self._elsewhere: dict[str, Mapping[str, str]] = {HOME: self}
+
+    def within(self, schema: str) -> Mapping[str, str]:
+        """The same queries on tables of another schema than `projector`, which have the same names there."""
+        if schema not in self._elsewhere:
+            there = f"{quoted(schema)}."
+            self._elsewhere[schema] = {name: text.replace(f"{HOME}.", there) for name, text in self._text.items()}
+        return self._elsewhere[schema]
 
     def __getitem__(self, name: str) -> str:
         return self._text[name]

@@ -83,6 +83,13 @@ BEGIN
             found.schema, found.name
         );
     END LOOP;
+    FOR found IN
+        SELECT p.oid::regprocedure AS name
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'projector'::regnamespace AND p.proowner <> 'projector_owner'::regrole
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO projector_owner', found.name);
+    END LOOP;
 END
 $$;
 

@@ -7,7 +7,7 @@
 -- Whoever waits for these tables makes everybody wait who comes after: rather fail, and be run again.
 SET LOCAL lock_timeout = '5s';
 
--- Null: 1, or not recorded (before this migration). Such data are read as version 1, and as 0 if they are none.
+-- Null: 1, or not recorded (before this migration). Such data are read as version 1, or as 0 if they are not that.
 ALTER TABLE projector.ledger ADD COLUMN schema_version integer;
 
 ALTER TABLE projector.read_models
@@ -24,6 +24,22 @@ ALTER TABLE projector.rebuilds
     ADD COLUMN expected bigint,                        -- to be folded, as far as is known
     ADD COLUMN seen_at  timestamptz,                   -- when it last said so
     ADD COLUMN error    text;                          -- why it ended, if not well
+
+-- While a rebuild runs, a trigger notes here which orders are written. Rows are only added and taken away, never shared
+-- by two writers: a note that was there already would not be seen to be meant twice.
+CREATE TABLE projector.touched_orders (
+    order_id text COLLATE "C" NOT NULL
+);
+
+CREATE FUNCTION projector.touch_orders() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO projector.touched_orders (order_id) SELECT order_id FROM written;
+    RETURN NULL;
+END
+$$;
 
 -- migrate:down
 

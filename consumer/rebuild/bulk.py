@@ -1,0 +1,115 @@
+"""The bulk: a range of orders folded in memory, and its rows copied into tables that have no index yet.
+
+A range is a transaction of its own, with the note that it is done; so a rebuild that was killed goes on behind it. No
+snapshot is shared between ranges: an order that is written after its range was read is noted by the trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from consumer import journal, ledger, order_store
+from consumer.ledger import SourceNumbers
+from consumer.order import OrderState, evolve
+from consumer.read_model_sql import TableSql
+from consumer.read_model_store import ProjectionFailed, add_shares
+from consumer.read_models.kinds import Contribution, Document, Stored
+from consumer.rebuild.copying import Row, copy
+from consumer.rebuild.shadow import SHADOW, SQL
+from runtime.sql import quoted
+from schemas.connection import Connection
+from schemas.errors import InvalidHistory, Refused
+from schemas.events import Event
+
+
+class Rows:
+    """The rows of some orders, to be copied into the shadow's tables. Documents and sums are made by the read models'
+    own code; what that raises ends the rebuild, and names the order."""
+
+    def __init__(self, models: Sequence[Stored]) -> None:
+        self._documents = {model.name: (model, TableSql(model)) for model in models if isinstance(model, Document)}
+        self._sums = {model.name: (model, TableSql(model)) for model in models if isinstance(model, Contribution)}
+        self._orders: list[Row] = []
+        self._ledger: list[Row] = []
+        self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self._documents}
+        self._shares: dict[str, dict[tuple[Any, ...], list[int]]] = {name: {} for name in self._sums}
+
+    def add(self, state: OrderState) -> None:
+        """An order's state, and what follows from it."""
+        self._orders.append(order_store.copy_row(state))
+        if state.placed_at is None:
+            return
+        try:
+            for name, (document, sql) in self._documents.items():
+                row = document.row(state)
+                if row is not None:
+                    self._rows[name].append((state.order_id, *(row[column] for column in sql.names[1:])))
+            for name, (contribution, _) in self._sums.items():
+                add_shares(self._shares[name], contribution, state, 1)
+        except Exception as error:
+            raise Refused(f"order {state.order_id}: {ProjectionFailed(name, error)}") from None
+
+    def enter(self, events: Sequence[Event], numbers: SourceNumbers) -> None:
+        """An order's events, for the ledger."""
+        self._ledger += [ledger.copy_row(event, str(numbers[event.source])) for event in events]
+
+    async def copy(self, connection: Connection) -> None:
+        """Write it all, in the caller's transaction."""
+        await copy(connection, SHADOW, "orders", order_store.COPY_COLUMNS, self._orders)
+        await copy(connection, SHADOW, "ledger", ledger.COPY_COLUMNS, self._ledger)
+        for name, (_, sql) in self._documents.items():
+            await copy(connection, SHADOW, name, sql.names, sql.texts(self._rows[name]))
+        for name, (_, sql) in self._sums.items():
+            rows = [(*key, *shares) for key, shares in self._shares[name].items()]
+            await copy(connection, SHADOW, sql.stage, sql.names, sql.texts(rows))
+
+
+async def erased(connection: Connection, first: str, end: str | None) -> dict[str, int]:
+    """The erased orders of a range, with the version at which each was. No source may bring one back."""
+    rows = await connection.fetch(SQL["erased_in"], first, end)
+    return {row["order_id"]: row["version"] for row in rows}
+
+
+async def done(connection: Connection, part: int, events: int) -> None:
+    """Note, in the range's own transaction, that it is done."""
+    await connection.execute(SQL["parts_done"].format(schema=quoted(SHADOW)), part, events)
+
+
+async def from_journal(connection: Connection, models: Sequence[Stored], part: int, first: str, end: str | None) -> int:
+    """Fold a range of the journal into the shadow; how many events it has.
+
+    Raises Refused if the journal lacks some of an order's events, or if this release can't read or fold one.
+    """
+    rows, events = Rows(models), 0
+    async with connection.transaction():
+        gone = await erased(connection, first, end)
+        state: OrderState | None = None
+        async for event in journal.read(connection, first, end):
+            events += 1
+            if event.order_id in gone:
+                continue
+            if state is None or state.order_id != event.order_id:
+                if state is not None:
+                    rows.add(state)
+                state = OrderState(event.order_id)
+            state = folded(state, event)
+        if state is not None:
+            rows.add(state)
+        for order_id, version in gone.items():
+            rows.add(OrderState(order_id, version=version, erased=True))
+        await rows.copy(connection)
+        await done(connection, part, events)
+    return events
+
+
+def folded(state: OrderState, event: Event) -> OrderState:
+    """The state after an event of the journal. Raises Refused where there is a hole before it, or where the fold
+    refuses what it took once."""
+    where = f"the journal's event {event.version} of order {event.order_id}"
+    if event.version != state.version + 1:
+        raise Refused(f"{where} follows on {state.version}: the journal doesn't hold the whole history")
+    try:
+        return evolve(state, event)
+    except InvalidHistory as refusal:
+        raise Refused(f"{where} is refused by this release: {refusal.why}") from None

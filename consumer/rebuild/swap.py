@@ -1,0 +1,164 @@
+"""The swap: in one transaction the shadow's tables take the live ones' place, at the same set of events.
+
+Writers are kept out first, while readers go on: what they had begun is in, what is noted is folded, and both sides
+stand at the same offset of every partition. Then readers are kept out too, for the milliseconds that the catalog needs.
+Either wait gives up soon, since everybody else would queue behind it, and is tried again after a pause.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from consumer.install import STATES
+from consumer.read_model_sql import TableSql
+from consumer.read_models.kinds import Stored
+from consumer.rebuild import records
+from consumer.rebuild.catch_up import CatchUp
+from consumer.rebuild.records import State
+from consumer.rebuild.shadow import BEFORE, SQL, end_capture
+from runtime import postgres
+from runtime.failpoints import Failpoints
+from runtime.sql import HOME, quoted
+from schemas.connection import Connection
+from schemas.errors import Refused, TryAgain, Unavailable
+
+VACUUM_WAITS = "5s"  # PostgreSQL sends an autovacuum away after 1 s; nobody queues behind this wait
+WRITERS_WAIT = "400ms"  # the fleet queues behind this one: freshness suffers, reads don't
+READERS_WAIT = "200ms"
+MOST = 2_000  # orders folded while writers wait; more of them, and catching up goes on first
+
+_PATIENCE = 1_800.0  # seconds until a swap is given up
+
+_MEANWHILE = "projector_swapping"
+_READ_MODEL = "read_model"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What takes over: `tables` from schema `source`, in these makes. What they replace goes to schema BEFORE, with the
+    states for which the replaced sums stand, so that it can be caught up and swapped back.
+
+    `views` are the read models whose view has to be made from code, since their rows are of another make.
+    """
+
+    source: str
+    tables: Sequence[str]
+    makes: Mapping[str, str]
+    views: Sequence[Stored]
+    fenced: bool  # whether rows are of another make: then workers have to look at the makes again
+    number: int  # of its record
+    state: State = "swapped"  # that the record has then
+
+    async def attempt(self, connection: Connection, catch_up: CatchUp, failpoints: Failpoints) -> None:
+        """Try once. Raises Unavailable or LostRace if somebody is in the way; then nothing has happened."""
+        everything = [f"{quoted(HOME)}.{quoted(table)}" for table in {STATES, *self.tables}]
+        async with connection.transaction():
+            await _lock(connection, SQL["vacuum_waits"].format(relations=", ".join(everything)), VACUUM_WAITS)
+            await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)
+            await failpoints.reach("rebuild_align")
+            if await catch_up.some(connection, MOST) == MOST:
+                raise Unavailable("more was written than can be folded while writers wait")
+            views = await self._views(connection)
+            relations = [f"{quoted(view['schema'])}.{quoted(view['name'])}" for view in views] + everything
+            await _lock(connection, SQL["readers_wait"].format(relations=", ".join(relations)), READERS_WAIT)
+            await failpoints.reach("rebuild_swap_locked")
+            await self._exchange(connection)
+            await self._renew(connection, views)
+            await self._remember(connection)
+            await failpoints.reach("rebuild_swap")
+
+    async def _views(self, connection: Connection) -> list[Any]:
+        await connection.fetchval(SQL["plain_path"])
+        views = await connection.fetch(SQL["readers_views"], list(self.tables))
+        await connection.execute(SQL["usual_path"])
+        return views
+
+    async def _exchange(self, connection: Connection) -> None:
+        await end_capture(connection)
+        await connection.execute(SQL["schema_create"].format(schema=quoted(_MEANWHILE)))
+        await connection.execute(SQL["swapped_create"].format(schema=quoted(_MEANWHILE)), list(self.tables))
+        for table in self.tables:
+            await _move(connection, table, HOME, _MEANWHILE)
+            await _move(connection, table, self.source, HOME)
+        if STATES not in self.tables:
+            await _move(connection, STATES, self.source, _MEANWHILE)
+        if self.source == BEFORE:
+            await connection.execute(SQL["schema_drop"].format(schema=quoted(BEFORE)))  # what it held is live now
+        rename = SQL["schema_rename"].format(schema=quoted(_MEANWHILE), name=quoted(BEFORE))
+        await connection.execute(rename)
+
+    async def _renew(self, connection: Connection, views: Sequence[Any]) -> None:
+        """Every view that reads the tables reads those that have their names now."""
+        ours = {model.name for model in self.views}
+        for view in views:
+            if view["schema"] != _READ_MODEL or view["name"] not in ours:
+                await connection.execute(view["again"])
+        there = {view["name"] for view in views if view["schema"] == _READ_MODEL}
+        for model in self.views:
+            await _view_from_code(connection, model, exists=model.name in there)
+
+    async def _remember(self, connection: Connection) -> None:
+        for name, make in self.makes.items():
+            await connection.execute(SQL["make_set"], name, make)
+        if self.fenced:
+            await connection.execute(SQL["fence"], "rebuild")
+        await records.end(connection, self.number, self.state)
+
+
+async def until_swapped(
+    connection: Connection,
+    once: Callable[[], Coroutine[Any, Any, None]],
+    in_the_way: Callable[[TryAgain], Coroutine[Any, Any, None]],
+) -> None:
+    """Try until it is done. `in_the_way(error)` hears of each vain attempt, and pauses. Raises what the last attempt
+    failed with after _PATIENCE seconds: then what was built is still there."""
+    began = time.monotonic()
+    while True:
+        try:
+            with postgres.translated():
+                await once()
+        except TryAgain as error:
+            if connection.is_closed() or time.monotonic() - began > _PATIENCE:
+                raise
+            await in_the_way(error)
+        else:
+            return
+
+
+async def obstacles(connection: Connection, tables: Sequence[str]) -> None:
+    """Raise Refused if something hangs on these tables that a swap would lose."""
+    found = [row["obstacle"] for row in await connection.fetch(SQL["obstacles"], list(tables))]
+    if found:
+        raise Refused(f"a swap would leave behind {', '.join(found)}: drop it, and make it again afterwards")
+
+
+async def _lock(connection: Connection, statement: str, patience: str) -> None:
+    await connection.execute(SQL["statement_timeout"], patience)
+    await connection.execute(statement)
+    await connection.execute(SQL["statement_timeout"], "0")
+
+
+async def _move(connection: Connection, table: str, source: str, target: str) -> None:
+    name = f"{quoted(source)}.{quoted(table)}"
+    await connection.execute(SQL["table_to"].format(table=name, schema=quoted(target)))
+
+
+async def _view_from_code(connection: Connection, model: Stored, *, exists: bool) -> None:
+    """The view of a read model in this code's make; made anew, with its grants, where it can't just be replaced."""
+    sql = TableSql(model)
+    try:
+        async with connection.transaction():
+            await connection.execute(sql.create_view)
+    except asyncpg.InvalidTableDefinitionError:
+        if not exists:
+            raise
+        grants = await connection.fetch(SQL["grants_of_view"], _READ_MODEL, model.name)
+        await connection.execute(SQL["view_drop"].format(view=sql.view))
+        await connection.execute(sql.create_view)
+        for grant in grants:
+            await connection.execute(grant[0])
