@@ -22,7 +22,7 @@ from schemas.connection import Pool
 DRY_RUN = "dry run; nothing was changed; --execute to do it"
 
 
-def _utf8(text: str | None) -> str | None:
+def utf8(text: str | None) -> str | None:
     """An option's text; bytes of the command line that are none come as half surrogates, which PostgreSQL refuses."""
     try:
         (text or "").encode()
@@ -36,10 +36,10 @@ Ids = typer.Argument(help="Letters, by their ids from `list`.", min=1, max=2**63
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Database = Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")]
 ByReason = Annotated[Reason | None, typer.Option("--reason", help="Only letters with this reason.")]
-ByOrder = Annotated[str | None, typer.Option("--order", help="Only letters of this order.", callback=_utf8)]
-ByType = Annotated[str | None, typer.Option("--type", help="Only events of this type.", callback=_utf8)]
-Why = Annotated[str, typer.Option(help="Why nobody will need them; stays on record.", callback=_utf8)]
-By = Annotated[str | None, typer.Option(help="Who says so; your login name if left out.", callback=_utf8)]
+ByOrder = Annotated[str | None, typer.Option("--order", help="Only letters of this order.", callback=utf8)]
+ByType = Annotated[str | None, typer.Option("--type", help="Only events of this type.", callback=utf8)]
+Why = Annotated[str, typer.Option(help="Why nobody will need them; stays on record.", callback=utf8)]
+By = Annotated[str | None, typer.Option(help="Who says so; your login name if left out.", callback=utf8)]
 Execute = Annotated[bool, typer.Option("--execute", help="Do it. Without this, only say what would happen.")]
 
 

@@ -30,10 +30,15 @@ def _bound(text: str | None) -> Bound | None:
         return None
     if text.isdecimal() and text.isascii():
         return int(text)
+    return moment_of(text, "neither an offset nor a time")
+
+
+def moment_of(text: str, otherwise: str = "no time") -> datetime:
+    """A time with its offset from UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter("neither an offset nor a time") from None
+        raise typer.BadParameter(otherwise) from None
     if found.tzinfo is None:
         raise typer.BadParameter("a time needs its offset from UTC: 2026-03-01T12:00:00Z")
     return found

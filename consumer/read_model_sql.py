@@ -42,8 +42,9 @@ class TableSql:
         self.view = f"read_model.{quoted(model.name)}"
         kind = "contribution" if isinstance(model, Contribution) else "document"
         self.create_table = self._fill(f"{kind}_table")
-        body = model.view_sql()
-        self.create_view = view_sql(model.name, body) if body else self._fill(f"{kind}_view")
+        # What readers see of it: its author's SELECT, or the engine's own.
+        self.reading = model.view_sql() or self._fill(f"{kind}_reading").rstrip(";")
+        self.create_view = view_sql(model.name, self.reading)
         # A contribution's first parameter is the shard.
         self.put = self._fill("contribution_add", 2) if kind == "contribution" else self._fill("document_put")
         self.remove = self._fill("document_remove") if kind == "document" else ""
@@ -114,8 +115,8 @@ class TableSql:
 
 
 def view_sql(name: str, body: str) -> str:
-    """The view of a read model whose author wrote its SELECT."""
-    return _TEMPLATES["written_view"].format(view=f"read_model.{quoted(name)}", body=body)
+    """The view of a read model, from its SELECT."""
+    return _TEMPLATES["view"].format(view=f"read_model.{quoted(name)}", body=body)
 
 
 def _definition(column: Column, is_key: bool) -> str:

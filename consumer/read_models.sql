@@ -24,17 +24,16 @@ SELECT {keys}, {totals}, 0 FROM {stage} GROUP BY {keys} HAVING {not_all_zero};
 -- They are added up.
 DROP TABLE {stage};
 
--- name: document_view
+-- name: document_reading
 -- What readers see of a document.
-CREATE OR REPLACE VIEW {view} AS SELECT {names} FROM {table};
+SELECT {names} FROM {table};
 
--- name: contribution_view
+-- name: contribution_reading
 -- What readers see of a contribution: the shards added up, and no row whose every figure is zero.
-CREATE OR REPLACE VIEW {view} AS
 SELECT {keys}, {totals} FROM {table} GROUP BY {keys} HAVING {not_all_zero};
 
--- name: written_view
--- A view in its author's own words.
+-- name: view
+-- What readers query.
 CREATE OR REPLACE VIEW {view} AS {body};
 
 -- name: document_stands

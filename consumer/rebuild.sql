@@ -179,6 +179,10 @@ SELECT count(*) = 3
 FROM pg_trigger
 WHERE tgfoid = 'projector.touch_orders()'::regprocedure AND tgrelid = 'projector.orders'::regclass;
 
+-- name: capture_any
+-- Is any of them there?
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'projector.touch_orders()'::regprocedure);
+
 -- name: touched_clear
 -- Nothing is noted.
 DELETE FROM projector.touched_orders;
@@ -225,6 +229,20 @@ DELETE FROM {schema}.ledger WHERE order_id = ANY($1::text[]);
 SELECT order_id, version
 FROM projector.orders
 WHERE erased AND order_id >= $1 AND ($2::text IS NULL OR order_id < $2);
+
+-- name: letters_known
+-- Records that live work has in dead letters, whatever the reason, and which nobody has retried.
+SELECT topic, partition, "offset", md5(coalesce(value, '\x')) AS digest
+FROM projector.dead_letters
+WHERE topic = ANY($1::text[]) AND resolution IS DISTINCT FROM 'retried';
+
+-- name: orders_any
+-- Is there any order, live?
+SELECT EXISTS (SELECT FROM projector.orders WHERE version > 0 OR erased);
+
+-- name: checkpoints_all
+-- How far each partition is applied.
+SELECT topic, partition, next_offset FROM projector.checkpoints WHERE topic = ANY($1::text[]);
 
 
 -- The comparison. {columns}: what both sides have, keys aside.
@@ -394,3 +412,49 @@ SELECT order_id, revision, version, erased, status, customer_id, customer_name, 
        confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
 FROM projector.orders
 WHERE placed_at IS NOT NULL AND order_id <> $1;
+
+
+-- A copy as of a moment.
+
+-- name: ledger_until
+-- The history of the shadow's orders, as far as they go.
+INSERT INTO {shadow}.ledger
+SELECT l.* FROM projector.ledger AS l JOIN {shadow}.orders AS o ON o.order_id = l.order_id AND l.version <= o.version;
+
+-- name: processed_events_of
+-- The ledger as the read models' views have it.
+CREATE VIEW {schema}.processed_events AS
+SELECT coalesce(l.plain_id, l.event_uuid::text) AS event_id, s.source AS event_source, l.order_id, l.version,
+       l.event_type, l.occurred_at, l.processed_at, l.data
+FROM {schema}.ledger AS l
+JOIN projector.event_sources AS s USING (source_no);
+
+-- name: copy_of_view
+-- What a view shows, as rows.
+CREATE TABLE {table} AS {body};
+
+-- name: key_of_copy
+-- By which they are looked up.
+ALTER TABLE {table} ADD PRIMARY KEY ({keys});
+
+-- name: grants_of_copy
+-- The statements that let those read a copy who may read the read model.
+SELECT format(
+           'GRANT SELECT ON %I.%I TO %s', $1::text, $2::text,
+           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+       )
+FROM pg_class AS c
+CROSS JOIN aclexplode(c.relacl) AS a
+WHERE c.oid = format('read_model.%I', $2::text)::regclass
+  AND a.grantee <> c.relowner
+  AND a.privilege_type = 'SELECT';
+
+-- name: grants_of_schema
+-- The same of its schema.
+SELECT format(
+           'GRANT USAGE ON SCHEMA %I TO %s', $1::text,
+           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+       )
+FROM pg_namespace AS n
+CROSS JOIN aclexplode(n.nspacl) AS a
+WHERE n.nspname = 'read_model' AND a.grantee <> n.nspowner AND a.privilege_type = 'USAGE';

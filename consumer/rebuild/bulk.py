@@ -7,6 +7,7 @@ snapshot is shared between ranges: an order that is written after its range was 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from consumer import journal, ledger, order_store
@@ -16,6 +17,7 @@ from consumer.read_model_sql import TableSql
 from consumer.read_model_store import ProjectionFailed, add_shares
 from consumer.read_models.kinds import Contribution, Document, Stored
 from consumer.rebuild.copying import Row, copy
+from consumer.rebuild.parts import Part
 from consumer.rebuild.shadow import SHADOW, SQL
 from runtime.sql import quoted
 from schemas.connection import Connection
@@ -76,18 +78,23 @@ async def done(connection: Connection, part: int, events: int) -> None:
     await connection.execute(SQL["parts_done"].format(schema=quoted(SHADOW)), part, events)
 
 
-async def from_journal(connection: Connection, models: Sequence[Stored], part: int, first: str, end: str | None) -> int:
-    """Fold a range of the journal into the shadow; how many events it has.
+async def from_journal(connection: Connection, models: Sequence[Stored], part: Part, until: datetime | None) -> int:
+    """Fold a range of the journal into the shadow; how many events it has. `until`: leave out what happened later, and
+    what follows on it.
 
     Raises Refused if the journal lacks some of an order's events, or if this release can't read or fold one.
     """
     rows, events = Rows(models), 0
     async with connection.transaction():
-        gone = await erased(connection, first, end)
+        gone = await erased(connection, part.first, part.end)
         state: OrderState | None = None
-        async for event in journal.read(connection, first, end):
+        over = ""  # the order that has come to `until`
+        async for event in journal.read(connection, part.first, part.end):
             events += 1
-            if event.order_id in gone:
+            if event.order_id in gone or event.order_id == over:
+                continue
+            if until is not None and event.time > until:
+                over = event.order_id
                 continue
             if state is None or state.order_id != event.order_id:
                 if state is not None:
@@ -99,7 +106,7 @@ async def from_journal(connection: Connection, models: Sequence[Stored], part: i
         for order_id, version in gone.items():
             rows.add(OrderState(order_id, version=version, erased=True))
         await rows.copy(connection)
-        await done(connection, part, events)
+        await done(connection, part.number, events)
     return events
 
 

@@ -68,9 +68,11 @@ class Comparison:
 
 
 async def compare(connection: Connection, plan: Plan, models: Sequence[Stored]) -> Comparison:
-    """Both sides, in a transaction of its own."""
+    """Both sides, in a transaction of its own. Where nothing is live yet, there is nothing to be equal to."""
     found = Comparison(expected=plan.changed)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        if not await connection.fetchval(SQL["orders_any"]):
+            return found
         await _rows(connection, found, STATES, ["order_id"], STATES, meant="version > 0 OR erased")
         if plan.ledger:
             await _rows(connection, found, TIMELINE, ["order_id", "version"], "ledger")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from consumer import journal
 from consumer.read_models.kinds import Stored
@@ -16,10 +17,11 @@ from schemas.connection import Connection
 
 @dataclass(frozen=True)
 class FromJournal:
-    """The journal as a source; `size` is how many events a range has, about."""
+    """The journal as a source; `size` is how many events a range has, about. `until`: as of that moment."""
 
     settings: Settings
     size: int = journal.RANGE
+    until: datetime | None = None
     source: Source = "journal"
 
     async def preflight(self, connection: Connection) -> None:
@@ -29,10 +31,13 @@ class FromJournal:
         return await journal.bounds(connection, self.size)
 
     def job(self, plan: Plan, models: Sequence[Stored]) -> JournalJob:
-        return JournalJob(self.settings, tuple(models))
+        return JournalJob(self.settings, tuple(models), self.until)
 
     async def read(self, connection: Connection, parts: Sequence[Part], tell: Callable[[int, int], None]) -> None:
         """Nothing: each range reads its own."""
+
+    def close(self) -> None:
+        """Nothing is set aside."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class JournalJob:
 
     settings: Settings
     models: tuple[Stored, ...]
+    until: datetime | None
 
     async def build(self, part: Part) -> int:
         async with shadow.session(self.settings) as connection:
-            return await bulk.from_journal(connection, self.models, part.number, part.first, part.end)
+            return await bulk.from_journal(connection, self.models, part, self.until)

@@ -31,6 +31,7 @@ class Plan:
     ledger: bool
     changed: frozenset[str]
     makes: Mapping[str, str]
+    copy: str | None = None  # a schema: nothing takes over, but what was made is copied there
 
     @property
     def names(self) -> list[str]:
@@ -50,7 +51,14 @@ class Plan:
             "states": self.states,
             "ledger": self.ledger,
             "makes": dict(self.makes),
+            "copy": self.copy,
         }
+
+
+def whole(models: Sequence[ReadModel], makes: Mapping[str, str], source: Source, copy: str) -> Plan:
+    """The plan for a copy of everything."""
+    stored = tuple(model.name for model in models if isinstance(model, Stored))
+    return Plan(source, stored, states=True, ledger=True, changed=frozenset(), makes=makes, copy=copy)
 
 
 def choose(

@@ -12,7 +12,7 @@ from consumer.rebuild.shadow import SHADOW, SQL, there
 from schemas.connection import Connection
 
 Phase = Literal["read", "bulk", "catch_up", "compare", "swap"]
-State = Literal["swapped", "rolled_back", "kept", "failed", "cancelled"]
+State = Literal["swapped", "copied", "rolled_back", "kept", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Back to the tables from before the last swap, while the fleet runs; and their end, when nobody wants them back.
+"""Back to the tables from before the last swap, while the fleet runs.
 
 The tables that were swapped out stand still. They are caught up like a shadow, by the journal's events beyond the
 version at which they have each order, and swapped in the same way. What they replace can be had back by another one.
@@ -67,16 +67,6 @@ async def rollback(
                 await records.end(connection, number, "failed", str(error))
             raise
     return Outcome("swapped", tables, seconds=time.monotonic() - began)
-
-
-async def drop_old(settings: Settings) -> list[str]:
-    """Drop what the last swap has taken out of service; the tables' names."""
-    async with shadow.session(settings) as connection, shadow.alone(connection):
-        if not await shadow.there(connection, BEFORE):
-            return []
-        names = [row["name"] for row in await connection.fetch(SQL["swapped_read"].format(schema=quoted(BEFORE)))]
-        await shadow.drop(connection, BEFORE)
-        return names
 
 
 async def _swapped_out(connection: Connection, models: Sequence[ReadModel]) -> Mapping[str, str | None]:

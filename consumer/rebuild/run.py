@@ -19,11 +19,11 @@ import structlog
 from consumer.install import STATES, check_machinery, fingerprints, makes
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
-from consumer.rebuild import parts, records, shadow
+from consumer.rebuild import as_of, parts, records, shadow
 from consumer.rebuild.catch_up import CatchUp
 from consumer.rebuild.compare import Comparison, compare
 from consumer.rebuild.parts import Part
-from consumer.rebuild.plan import Plan, choose
+from consumer.rebuild.plan import Plan, choose, whole
 from consumer.rebuild.records import Phase
 from consumer.rebuild.shadow import BEFORE, SHADOW, SQL
 from consumer.rebuild.swap import Swap, obstacles, until_swapped
@@ -79,17 +79,15 @@ class Rebuild:
             await check_machinery(connection, self._models)
             installed = await fingerprints(connection)
             options = self._options
-            plan = choose(
-                self._models,
-                makes(self._models),
-                installed,
-                options.names,
-                self._source.source,
-                changed=options.changed,
-            )
-            if plan is None:
+            made, source = makes(self._models), self._source.source
+            if options.copy is not None:
+                await as_of.free(connection, options.copy)
+                plan = whole(self._models, made, source, f"{options.copy} as of {self._source.until}")
+            elif chosen := choose(self._models, made, installed, options.names, source, changed=options.changed):
+                plan = chosen
+                await obstacles(connection, plan.tables)
+            else:
                 return Outcome("unchanged")
-            await obstacles(connection, plan.tables)
             await self._source.preflight(connection)
             async with self._recorded(connection):
                 state, comparison = await self._steps(connection, plan)
@@ -106,6 +104,8 @@ class Rebuild:
                 await records.end(connection, self._number, "failed", str(error))
                 await shadow.release(connection)
             raise
+        finally:
+            self._source.close()
 
     async def _steps(self, connection: Connection, plan: Plan) -> tuple[State, Comparison]:
         stored = [model for model in self._models if isinstance(model, Stored) and model.name in plan.stored]
@@ -114,6 +114,9 @@ class Rebuild:
             phase = await self._begin(connection, plan, stored)
             if phase in ("read", "bulk"):
                 await self._bulk(connection, plan, stored)
+            if self._options.copy is not None:
+                await self._copied(connection, plan, self._options.copy)
+                return "copied", comparison
             catch_up = CatchUp(SHADOW, stored, ledger=plan.ledger)
             await self._catch_up(connection, catch_up)
             comparison = await self._compared(connection, plan, stored)
@@ -143,7 +146,8 @@ class Rebuild:
                 self._number = await records.begin(connection, plan, "read")
             phase = "read"
         await self._failpoints.reach("rebuild_created")
-        await shadow.capture(connection)
+        if plan.copy is None:  # else what is written meanwhile is later anyhow
+            await shadow.capture(connection)
         await self._failpoints.reach("rebuild_capture")
         _log.info("rebuild_started", number=self._number, read_models=plan.names, resumed=self._resumed)
         return phase
@@ -219,6 +223,11 @@ class Rebuild:
         await self._until(time.monotonic() + pause)
         await self._look(connection)
         await self._nearer(connection, catch_up)
+
+    async def _copied(self, connection: Connection, plan: Plan, schema: str) -> None:
+        await as_of.materialise(connection, plan, self._models, schema)
+        await records.end(connection, self._number, "copied")
+        await shadow.drop(connection, SHADOW)
 
     async def _kept(self, connection: Connection, state: Literal["kept", "differs"]) -> State:
         await shadow.release(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Protocol
 
 from consumer.read_models.kinds import Stored
@@ -14,7 +15,7 @@ from consumer.rebuild.plan import Plan, Source
 from consumer.rebuild.records import Phase
 from schemas.connection import Connection
 
-State = Literal["swapped", "kept", "differs", "cancelled", "stopped", "unchanged"]
+State = Literal["swapped", "kept", "differs", "cancelled", "stopped", "unchanged", "copied"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Options:
     swap: bool = True
     accept: bool = False  # swap though something differs that should not
     throttle: float | None = None
+    copy: str | None = None  # a schema: make a copy there, as of the source's `until`, and change nothing else
 
 
 @dataclass
@@ -70,7 +72,13 @@ class Outcome:
 class From(Protocol):
     """Where the events come from."""
 
-    source: Source
+    @property
+    def source(self) -> Source:
+        """Its name."""
+
+    @property
+    def until(self) -> datetime | None:
+        """What happened later is left out."""
 
     async def preflight(self, connection: Connection) -> None:
         """Raise Refused unless the whole history is there, saying what would do."""
@@ -83,3 +91,6 @@ class From(Protocol):
 
     async def read(self, connection: Connection, open_parts: Sequence[Part], tell: Callable[[int, int], None]) -> None:
         """Whatever has to be done before ranges can be built; `tell(events, expected)` meanwhile."""
+
+    def close(self) -> None:
+        """Whatever it has set aside can go."""

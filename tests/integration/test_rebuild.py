@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from consumer.reference import Broken, Event, Tombstone
 from tests.support.engine import TOPIC, Engine, engine
 from tests.support.rebuilds import from_journal
 from tests.support.streams import Stream, demo_stream

@@ -1,0 +1,106 @@
+"""Read models made anew from a real log: the same rows, whatever lies in it, and a database made from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from consumer.rebuild.log_source import FromLog
+from consumer.rebuild.run import Rebuild
+from consumer.rebuild.terms import Options, Outcome
+from runtime.settings import Settings
+from schemas.connection import Connection
+from schemas.errors import Refused
+from testkit.plugin import MakeTopic
+from tests.support.fleet import settings_for, stands, working
+from tests.support.streams import Stream, demo_stream, differences, publish
+
+pytestmark = pytest.mark.apache_kafka
+
+
+@pytest_asyncio.fixture
+async def settings(kafka_bootstrap: str, database_url: str, make_topic: MakeTopic) -> Settings:
+    return settings_for(kafka_bootstrap, database_url, await make_topic(partitions=3))
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def rebuild(
+    settings: Settings, *names: str, size: int = 40, chunk: int = 50, source_processes: int = 0, **options: Any
+) -> Outcome:
+    source = FromLog(settings, None, source_processes, size, chunk)
+    return await Rebuild(settings, source, Options(names=names, **{"processes": 0, **options})).run()
+
+
+async def applied(settings: Settings, stream: Stream) -> dict[Any, int]:
+    [topic] = settings.topics
+    ends = await publish(settings.kafka_bootstrap_servers, topic, stream)
+    async with working(settings) as worker:
+        await worker.caught_up(ends)
+    return ends
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_rebuild_from_the_log_leaves_the_same_rows(settings: Settings, database: Connection, seed: int) -> None:
+    [topic] = settings.topics
+    sent = demo_stream(120, seed, topic=topic)
+    await applied(settings, sent.shuffled(seed) if seed == 2 else sent)
+    done = await rebuild(settings)
+    assert (done.state, done.comparison.counts) == ("swapped", {})
+    assert done.names == ["orders", "customer_summary", "product_sales_daily", "fulfilment_queue", "order_timeline"]
+    assert await differences(database, sent.shuffled(seed).settled() if seed == 2 else sent.settled()) == []
+
+
+async def test_processes_share_the_work(settings: Settings, database: Connection) -> None:
+    [topic] = settings.topics
+    sent = demo_stream(120, 3, topic=topic)
+    await applied(settings, sent)
+    done = await rebuild(settings, processes=2, source_processes=2)
+    assert (done.state, done.comparison.counts) == ("swapped", {})
+    assert await differences(database, sent.settled()) == []
+
+
+async def test_a_database_that_has_nothing_gets_everything_and_the_fleet_finds_it_all_known(
+    settings: Settings, database: Connection
+) -> None:
+    [topic] = settings.topics
+    sent = demo_stream(120, 4, topic=topic)
+    ends = await publish(settings.kafka_bootstrap_servers, topic, sent)
+    done = await rebuild(settings)
+    assert done.state == "swapped"
+    applied_before = await database.fetchval("SELECT count(*) FROM projector.ledger")
+    assert applied_before > 0
+    async with working(settings) as worker:
+        await worker.caught_up(ends)
+    assert await database.fetchval("SELECT count(*) FROM projector.ledger") == applied_before
+    assert await stands(database, ends) == ends
+    assert await differences(database, sent.settled()) == []
+
+
+async def test_ledger_rows_that_are_lost_come_back(settings: Settings, database: Connection) -> None:
+    [topic] = settings.topics
+    sent = demo_stream(60, 5, topic=topic)
+    await applied(settings, sent)
+    await database.execute("DELETE FROM projector.ledger WHERE version = 2")
+    assert (await rebuild(settings)).state == "differs"
+    done = await rebuild(settings, accept=True)
+    assert (done.state, done.resumed) == ("swapped", True)
+    assert await differences(database, sent.settled()) == []
+
+
+async def test_a_log_that_retention_has_cut_is_refused(settings: Settings, database: Connection) -> None:
+    [topic] = settings.topics
+    await applied(settings, demo_stream(60, 6, topic=topic))
+    admin_settings = settings.model_copy(update={"topics": (topic, "no-such-topic")})
+    await database.execute("UPDATE projector.checkpoints SET next_offset = next_offset + 1000000")
+    with pytest.raises(Refused, match="the log ends at"):
+        await rebuild(admin_settings.model_copy(update={"topics": (topic,)}))
