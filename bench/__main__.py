@@ -15,12 +15,13 @@ from bench.limit import Rows, limit
 from bench.live import live
 from bench.machine import described
 from bench.naive import naive
+from bench.rebuild import rebuild
 from bench.stage import Stage, stage, tried
 from bench.stream import Load, plan, put
 from bench.truth import Truth
 from schemas.errors import ProjectorError
 
-PARTS = ("naive", "live", "limit", "live-2", "latency")
+PARTS = ("naive", "live", "limit", "live-2", "rebuild", "rebuild-2", "latency")
 
 Part = Callable[[int], Awaitable[report.Figures]]
 
@@ -105,6 +106,8 @@ def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, want
         "live": lambda _: live(on, load, truth, rows),
         "limit": limited,
         "live-2": lambda _: live(on, load, truth, rows, processes=2),
+        "rebuild": lambda _: rebuild(on, load, truth),
+        "rebuild-2": lambda _: rebuild(on, load, truth, processes=2),
         "latency": lambda number: latency(
             on, f"bench-latency-{number}", options.rate, options.latency_seconds, options.window
         ),

@@ -15,8 +15,11 @@ Figures = Mapping[str, float]
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
-_THROUGHPUT = ("limit", "live", "live-2", "naive")
-_RATIOS = (("live ÷ limit", "live", "limit"), ("live ÷ naive", "live", "naive"), ("2 processes ÷ 1", "live-2", "live"))
+_THROUGHPUT = ("limit", "live", "live-2", "rebuild", "rebuild-2", "naive")
+_RATIOS = (
+    ("live ÷ limit", "live", "limit"), ("live ÷ naive", "live", "naive"), ("2 processes ÷ 1", "live-2", "live"),
+    ("rebuild ÷ limit", "rebuild", "limit"), ("rebuild, 2 processes ÷ limit", "rebuild-2", "limit"),
+)  # fmt: skip
 _LATENCY = (
     ("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("slowest", "max_ms"),
     ("of it until Kafka had it, p50", "broker_p50_ms"), ("of it until Kafka had it, p99", "broker_p99_ms"),
