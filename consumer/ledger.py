@@ -45,6 +45,9 @@ class SourceNumbers:
     def __getitem__(self, source: str) -> int:
         return self._numbers[source]
 
+    def __contains__(self, source: str) -> bool:
+        return source in self._numbers
+
     def keys_of(self, identities: Sequence[Identity]) -> tuple[list[str], list[int]]:
         """The ledger's keys as two arrays: UUIDs and source numbers."""
         return [uuid for _, uuid in identities], [self._numbers[source] for source, _ in identities]

@@ -87,6 +87,10 @@ class Spill:
         """How many items this writer has put there."""
         return self._counts.get(place, 0) + len(self._held.get(place, ()))
 
+    def size(self, place: int) -> int:
+        """How many bytes lie there, of all writers."""
+        return sum(path.stat().st_size for path in self._directory.glob(f"{place}-*.{_SUFFIX}"))
+
     def read(self, place: int) -> Iterator[Any]:
         """All items of a place, at most `memory` of them in memory at once."""
         self.flush()
