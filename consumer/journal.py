@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from consumer.pending import StoredRecord
-from runtime.sql import Queries
+from runtime.sql import HOME, Queries, quoted
 from schemas import payload
 from schemas.connection import Connection
 from schemas.errors import Refused, UnreadableEvent
@@ -41,10 +41,12 @@ async def read(connection: Connection, first: str, end: str | None) -> AsyncIter
         yield _event(row)
 
 
-async def after(connection: Connection, versions: Mapping[str, int]) -> dict[str, list[Event]]:
-    """What each of these orders has beyond its version here, in version order; nothing: not in the answer."""
+async def after(connection: Connection, versions: Mapping[str, int], schema: str = HOME) -> dict[str, list[Event]]:
+    """What each of these orders has beyond its version here, in version order; nothing: not in the answer. From the
+    ledger in `schema`."""
     found: dict[str, list[Event]] = {}
-    for row in await connection.fetch(_SQL["after"], list(versions), list(versions.values())):
+    query = _SQL["after"].replace(f"{HOME}.ledger", f"{quoted(schema)}.ledger")
+    for row in await connection.fetch(query, list(versions), list(versions.values())):
         found.setdefault(row["order_id"], []).append(_event(row))
     return found
 

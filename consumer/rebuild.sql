@@ -151,6 +151,34 @@ SELECT part, first, "end", events FROM {schema}.parts ORDER BY part;
 -- One is done.
 UPDATE {schema}.parts SET events = $2 WHERE part = $1 AND events IS NULL;
 
+-- name: rivals
+-- Orders that claim an event which another one keeps, with the version at which they first do. The one that has it live
+-- keeps it, else the one for which it happened first.
+SELECT order_id, min(version) AS version
+FROM (
+    SELECT s.order_id, s.version,
+           row_number() OVER (
+               PARTITION BY s.event_uuid, s.source_no
+               ORDER BY (l.order_id = s.order_id AND l.version = s.version) DESC NULLS LAST,
+                        s.occurred_at, s.order_id, s.version
+           ) AS place
+    FROM (SELECT *, count(*) OVER (PARTITION BY event_uuid, source_no) AS claims FROM {schema}.ledger) AS s
+    LEFT JOIN projector.ledger AS l USING (event_uuid, source_no)
+    WHERE s.claims > 1
+) AS c
+WHERE place > 1
+GROUP BY order_id;
+
+-- name: history_cut
+-- Without these orders' events from a version on.
+DELETE FROM {schema}.ledger AS l
+USING unnest($1::text[], $2::bigint[]) AS u (order_id, version)
+WHERE l.order_id = u.order_id AND l.version >= u.version;
+
+-- name: orders_out
+-- Without these orders' rows.
+DELETE FROM {table} WHERE order_id = ANY($1::text[]);
+
 -- name: analyze
 -- Statistics, hint bits and the visibility map, before readers come.
 VACUUM (ANALYZE) {table};

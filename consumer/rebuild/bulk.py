@@ -52,6 +52,12 @@ class Rows:
         except Exception as error:
             raise Refused(f"order {state.order_id}: {ProjectionFailed(name, error)}") from None
 
+    def take_back(self, state: OrderState) -> None:
+        """What an order's state has given to sums."""
+        if state.placed_at is not None:
+            for name, (contribution, _) in self._sums.items():
+                add_shares(self._shares[name], contribution, state, -1)
+
     def enter(self, events: Sequence[Event], numbers: SourceNumbers) -> None:
         """An order's events, for the ledger."""
         self._ledger += [ledger.copy_row(event, str(numbers[event.source])) for event in events]

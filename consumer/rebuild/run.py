@@ -14,12 +14,13 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+import asyncpg
 import structlog
 
 from consumer.install import STATES, check_machinery, fingerprints, makes
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
-from consumer.rebuild import as_of, parts, records, shadow
+from consumer.rebuild import as_of, duplicates, parts, records, shadow
 from consumer.rebuild.catch_up import CatchUp
 from consumer.rebuild.compare import Comparison, compare
 from consumer.rebuild.parts import Part
@@ -171,11 +172,20 @@ class Rebuild:
             if self._options.throttle:
                 await self._until(began + self._progress.events / self._options.throttle)
         names = [STATES, *plan.stored, *(["ledger"] if plan.ledger else [])]
+        try:
+            await self._index(connection, names, stored)
+        except asyncpg.UniqueViolationError:
+            async with connection.transaction():
+                rivals = await duplicates.settle(connection, stored)
+            _log.info("rivals_settled", orders=rivals)
+            await self._index(connection, names, stored)
+        await shadow.analyze(connection, names)
+        await self._failpoints.reach("rebuild_indexed")
+
+    async def _index(self, connection: Connection, names: Sequence[str], stored: Sequence[Stored]) -> None:
         async with connection.transaction():
             await shadow.index(connection, names, stored)
             await records.phase(connection, self._number, "catch_up")
-        await shadow.analyze(connection, names)
-        await self._failpoints.reach("rebuild_indexed")
 
     def _told(self, events: int, expected: int) -> None:
         self._progress.events, self._progress.expected = events, expected

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from consumer import reference
 from consumer.rebuild.log_source import FromLog
 from consumer.rebuild.run import Rebuild
 from consumer.rebuild.terms import Options, Outcome
@@ -16,8 +17,11 @@ from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import Refused
 from testkit.plugin import MakeTopic
+from tests.support.engine import attributes, placed, structured
+from tests.support.events import Rec
 from tests.support.fleet import settings_for, stands, working
-from tests.support.streams import Stream, demo_stream, differences, publish
+from tests.support.redelivery import confirmed
+from tests.support.streams import Stream, deliveries_of, demo_stream, differences, publish
 
 pytestmark = pytest.mark.apache_kafka
 
@@ -95,6 +99,29 @@ async def test_ledger_rows_that_are_lost_come_back(settings: Settings, database:
     done = await rebuild(settings, accept=True)
     assert (done.state, done.resumed) == ("swapped", True)
     assert await differences(database, sent.settled()) == []
+
+
+async def test_an_event_that_two_orders_claim_is_the_one_s_that_had_it_first(
+    settings: Settings, database: Connection
+) -> None:
+    """Its ids are unique no more: the second order ends before it, and what follows waits. Ranges of one order each
+    can't see that; the ledger's index does."""
+    events = [
+        event
+        for order in ("a", "b", "c", "d")
+        for event in (placed(order), confirmed(order, 2), attributes(order, 3, "order.delivered"))
+    ]
+    claimed = [{**event, "id": "one-for-all"} if event["sequence"] == 2 else event for event in events]
+    records = [Rec(key=event["subject"].encode(), value=structured(event)) for event in claimed]
+    [topic] = settings.topics
+    ends = await publish(settings.kafka_bootstrap_servers, topic, deliveries_of(records), partition=0)
+    async with working(settings) as worker:
+        await worker.caught_up(ends)
+    done = await rebuild(settings, size=1)
+    assert (done.state, done.comparison.counts) == ("swapped", {})
+    settled = reference.settle([reference.Event(event) for event in claimed])
+    assert await differences(database, settled) == []
+    assert len(settled.parked) == 3
 
 
 async def test_a_log_that_retention_has_cut_is_refused(settings: Settings, database: Connection) -> None:
