@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from consumer.read_models.kinds import Column, Contribution, Stored, Type
+from consumer.read_models.kinds import Column, Contribution, ReadModel, Stored, Type
 from runtime.sql import HOME, Queries, quoted
 from schemas import money
 
@@ -117,6 +118,13 @@ class TableSql:
 def view_sql(name: str, body: str) -> str:
     """The view of a read model, from its SELECT."""
     return _TEMPLATES["view"].format(view=f"read_model.{quoted(name)}", body=body)
+
+
+def reading_of(body: str, models: Sequence[ReadModel], schema: str) -> str:
+    """A view's SELECT, reading the tables of another schema, where they have the same names."""
+    names = ["orders", "ledger", "processed_events", *(model.name for model in models if isinstance(model, Stored))]
+    tables = "|".join(re.escape(name) for name in names)
+    return re.sub(rf'\b{HOME}\."?({tables})"?(?![\w"])', rf'{quoted(schema)}."\1"', body)
 
 
 def _definition(column: Column, is_key: bool) -> str:

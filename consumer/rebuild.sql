@@ -127,7 +127,53 @@ LEFT JOIN pg_constraint AS k ON k.conindid = i.indexrelid AND k.conrelid = c.oid
 WHERE c.oid = format('projector.%I', $2::text)::regclass
   AND i.indisvalid
   AND to_regclass(format('%I.%I', $1::text, x.relname)) IS NULL
+  -- Of a read model in another make, columns may have gone, and their indexes with them.
+  AND NOT EXISTS (
+      SELECT
+      FROM pg_attribute AS a
+      WHERE a.attrelid = c.oid
+        AND (
+            a.attnum = ANY (i.indkey)
+            OR a.attnum IN (
+                SELECT d.refobjsubid
+                FROM pg_depend AS d
+                WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                  AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+            )
+        )
+        AND NOT EXISTS (
+            SELECT
+            FROM pg_attribute AS s
+            WHERE s.attrelid = format('%I.%I', $1::text, c.relname)::regclass
+              AND s.attname = a.attname
+              AND NOT s.attisdropped
+        )
+  )
 ORDER BY x.relname;
+
+-- name: columns_like_live
+-- The statements that give a shadow table's columns the rights and statistics targets of the live ones, and it the
+-- comment.
+SELECT format(
+           'GRANT %s (%I) ON %I.%I TO %s%s', g.privilege_type, a.attname, $1::text, c.relname,
+           CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+           CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+       )
+FROM pg_class AS c
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped
+JOIN pg_attribute AS s ON s.attrelid = format('%I.%I', $1::text, c.relname)::regclass AND s.attname = a.attname
+CROSS JOIN aclexplode(a.attacl) AS g
+WHERE c.oid = format('projector.%I', $2::text)::regclass
+UNION ALL
+SELECT format('ALTER TABLE %I.%I ALTER COLUMN %I SET STATISTICS %s', $1::text, c.relname, a.attname, a.attstattarget)
+FROM pg_class AS c
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attstattarget >= 0 AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_attribute AS s ON s.attrelid = format('%I.%I', $1::text, c.relname)::regclass AND s.attname = a.attname
+WHERE c.oid = format('projector.%I', $2::text)::regclass
+UNION ALL
+SELECT format('COMMENT ON TABLE %I.%I IS %L', $1::text, c.relname, obj_description(c.oid, 'pg_class'))
+FROM pg_class AS c
+WHERE c.oid = format('projector.%I', $2::text)::regclass AND obj_description(c.oid, 'pg_class') IS NOT NULL;
 
 -- name: parts_create
 -- The bulk's ranges of orders, and which of them are done.
@@ -230,7 +276,7 @@ WITH taken AS (
     WHERE ctid = ANY (ARRAY(SELECT ctid FROM projector.touched_orders LIMIT $1))
     RETURNING order_id
 )
-SELECT DISTINCT order_id FROM taken;
+SELECT order_id, count(*) AS notes FROM taken GROUP BY order_id;
 
 -- name: touched_some
 -- About how much is noted, counted no further than that.
@@ -276,10 +322,11 @@ SELECT topic, partition, next_offset FROM projector.checkpoints WHERE topic = AN
 -- The comparison. {columns}: what both sides have, keys aside.
 
 -- name: columns_shared
--- The columns that a live table and its shadow both have.
+-- The columns that a live table and its shadow both have, of one type.
 SELECT l.attname
 FROM pg_attribute AS l
-JOIN pg_attribute AS s ON s.attname = l.attname AND s.attrelid = format('%I.%I', $1::text, $2::text)::regclass
+JOIN pg_attribute AS s
+    ON s.attrelid = format('%I.%I', $1::text, $2::text)::regclass AND s.attname = l.attname AND s.atttypid = l.atttypid
 WHERE l.attrelid = format('projector.%I', $2::text)::regclass
   AND l.attnum > 0 AND NOT l.attisdropped AND s.attnum > 0 AND NOT s.attisdropped
 ORDER BY l.attnum;
@@ -327,7 +374,7 @@ LOCK TABLE {relations} IN ACCESS EXCLUSIVE MODE;
 
 -- name: obstacles
 -- What would be lost, or go on reading the old rows, were these tables swapped.
-SELECT format('%s %s.%s', w.what, w.schema, w.name) AS obstacle
+SELECT DISTINCT format('%s %s.%s', w.what, w.schema, w.name) AS obstacle
 FROM (
     SELECT 'the materialized view' AS what, n.nspname AS schema, v.relname AS name, d.refobjid AS relation
     FROM pg_depend AS d
@@ -354,8 +401,76 @@ FROM (
     SELECT 'row security of', c.relnamespace::regnamespace::text, c.relname, c.oid
     FROM pg_class AS c
     WHERE c.relrowsecurity
+    UNION ALL
+    SELECT 'the policy', c.relname, p.polname, p.polrelid
+    FROM pg_policy AS p
+    JOIN pg_class AS c ON c.oid = p.polrelid
+    UNION ALL
+    SELECT 'the rule', c.relname, r.rulename, r.ev_class
+    FROM pg_rewrite AS r
+    JOIN pg_class AS c ON c.oid = r.ev_class
+    WHERE c.relkind NOT IN ('v', 'm')
+    UNION ALL
+    SELECT 'the table', c.relnamespace::regnamespace::text, c.relname, i.inhparent
+    FROM pg_inherits AS i
+    JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE NOT c.relispartition
+    UNION ALL
+    SELECT 'the function', f.pronamespace::regnamespace::text, f.proname, d.refobjid
+    FROM pg_depend AS d
+    JOIN pg_proc AS f ON f.oid = d.objid
+    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_class'::regclass
+    UNION ALL
+    SELECT 'another owner''s view', n.nspname, v.relname, d.refobjid
+    FROM pg_depend AS d
+    JOIN pg_rewrite AS r ON r.oid = d.objid
+    JOIN pg_class AS v ON v.oid = r.ev_class AND v.relkind = 'v' AND NOT pg_has_role(v.relowner, 'USAGE')
+    JOIN pg_namespace AS n ON n.oid = v.relnamespace
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
 ) AS w
-WHERE w.relation IN (SELECT format('projector.%I', t)::regclass FROM unnest($1::text[]) AS t);
+WHERE w.relation IN (SELECT format('projector.%I', t)::regclass FROM unnest($1::text[]) AS t)
+ORDER BY obstacle;
+
+-- name: view_grows
+-- Has a read model's view all its columns as they are, and perhaps more, in the probe's? Then it can be replaced.
+SELECT bool_and(p.attname IS NOT DISTINCT FROM v.attname AND p.atttypid IS NOT DISTINCT FROM v.atttypid)
+FROM pg_attribute AS v
+LEFT JOIN pg_attribute AS p ON p.attrelid = format('%I.%I', $1::text, $2::text)::regclass AND p.attnum = v.attnum
+WHERE v.attrelid = format('read_model.%I', $3::text)::regclass AND v.attnum > 0;
+
+-- name: hangs_on_view
+-- What reads a read model's view.
+SELECT DISTINCT format('the view %s.%s', n.nspname, w.relname) AS obstacle
+FROM pg_depend AS d
+JOIN pg_rewrite AS r ON r.oid = d.objid
+JOIN pg_class AS w ON w.oid = r.ev_class AND w.oid <> d.refobjid
+JOIN pg_namespace AS n ON n.oid = w.relnamespace
+WHERE d.classid = 'pg_rewrite'::regclass
+  AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = format('read_model.%I', $1::text)::regclass
+UNION
+SELECT format('the function %s.%s', f.pronamespace::regnamespace, f.proname)
+FROM pg_depend AS d
+JOIN pg_proc AS f ON f.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass
+  AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = format('read_model.%I', $1::text)::regclass;
+
+-- name: view_create
+-- A view.
+CREATE VIEW {view} AS {body};
+
+-- name: view_options
+-- The statements that give a view the options, the owner and the comment that it has.
+SELECT s.statement
+FROM pg_class AS v
+CROSS JOIN LATERAL (
+    VALUES (format('ALTER VIEW %I.%I SET (%s)', $1::text, v.relname, array_to_string(v.reloptions, ', '))),
+           (format('ALTER VIEW %I.%I OWNER TO %s', $1::text, v.relname, v.relowner::regrole)),
+           (format('COMMENT ON VIEW %I.%I IS %L', $1::text, v.relname, obj_description(v.oid)))
+) AS s (statement)
+WHERE v.oid = format('%I.%I', $1::text, $2::text)::regclass
+  AND (s.statement NOT LIKE '% SET ()' AND s.statement NOT LIKE '% IS NULL');
 
 -- name: readers_views
 -- The views that read these tables: each belongs to the tables it was made over, not to their names.

@@ -6,16 +6,15 @@ Nothing keeps such a copy up: what is erased afterwards is still in it, until so
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from consumer.read_model_sql import TableSql
+from consumer.read_model_sql import TableSql, reading_of
 from consumer.read_models import ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.rebuild.plan import SUMMARY, TIMELINE, Plan
 from consumer.rebuild.shadow import SHADOW, SQL
-from runtime.sql import HOME, quoted
+from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import Refused
 
@@ -47,7 +46,7 @@ async def materialise(connection: Connection, plan: Plan, models: Sequence[ReadM
             else:
                 body, keys = model.view_sql() or "", _KEYS.get(model.name, ())
             table = f"{quoted(schema)}.{quoted(model.name)}"
-            await connection.execute(SQL["copy_of_view"].format(table=table, body=_on_shadow(body, models)))
+            await connection.execute(SQL["copy_of_view"].format(table=table, body=reading_of(body, models, SHADOW)))
             if keys:
                 names = ", ".join(map(quoted, keys))
                 await connection.execute(SQL["key_of_copy"].format(table=table, keys=names))
@@ -55,10 +54,3 @@ async def materialise(connection: Connection, plan: Plan, models: Sequence[ReadM
                 await connection.execute(grant[0])
         for grant in await connection.fetch(SQL["grants_of_schema"], schema):
             await connection.execute(grant[0])
-
-
-def _on_shadow(body: str, models: Sequence[ReadModel]) -> str:
-    """A view's SELECT, reading the shadow's tables instead of the live ones."""
-    names = ["orders", "ledger", "processed_events", *(model.name for model in models if isinstance(model, Stored))]
-    tables = "|".join(re.escape(name) for name in names)
-    return re.sub(rf'\b{HOME}\."?({tables})"?(?![\w"])', rf'{SHADOW}."\1"', body)

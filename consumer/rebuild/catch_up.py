@@ -30,11 +30,12 @@ class CatchUp:
         self._store = ReadModelStore(models, schema)
 
     async def some(self, connection: Connection, most: int) -> int:
-        """Fold up to so many noted orders, in the caller's transaction; how many there were."""
-        noted = [row["order_id"] for row in await connection.fetch(SQL["touched_take"], most)]
+        """Fold the orders of up to so many notes, in the caller's transaction; how many notes there were. Fewer than
+        `most`: there are no more."""
+        noted = await connection.fetch(SQL["touched_take"], most)
         if noted:
-            await self.orders(connection, noted)
-        return len(noted)
+            await self.orders(connection, [row["order_id"] for row in noted])
+        return sum(row["notes"] for row in noted)
 
     async def orders(self, connection: Connection, order_ids: Sequence[str]) -> None:
         """Fold these, in the caller's transaction. Raises Refused if this release can't."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any
 
 from consumer import order_store
@@ -27,6 +27,7 @@ SHOWN = 20  # differences of a table that are kept
 
 _NOT_COMPARED = {"orders": {"revision", "projected_at"}, "ledger": {"processed_at"}}  # when, not what
 _PREFETCH = 1_000
+_EXACT = Context(prec=1_000_000, traps=[Inexact])  # more digits than sums can have
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ async def _sums(
     async for row in connection.cursor(query, prefetch=_PREFETCH):
         key = tuple(row[name] for name in keys)
         live, rebuilt = _parsed(row["live"]), _parsed(row["rebuilt"])
-        differs = [_value(live, name) - _value(rebuilt, name) for name in values]
+        differs = [_off(live, rebuilt, name) for name in values]
         due = explained.pop(key, zero)
         if differs != [due[place] for place in places]:
             found.add(model.name, Difference(key, live, rebuilt))
@@ -156,8 +157,10 @@ def _explained(
     }
 
 
-def _value(row: Mapping[str, Any] | None, name: str) -> Decimal:
-    return Decimal(0) if row is None else Decimal(row[name])
+def _off(live: Mapping[str, Any] | None, rebuilt: Mapping[str, Any] | None, name: str) -> Decimal:
+    """How much more is live, to the last of thousands of digits."""
+    with localcontext(_EXACT):
+        return (Decimal(live[name]) if live else Decimal(0)) - (Decimal(rebuilt[name]) if rebuilt else Decimal(0))
 
 
 def _parsed(text: str | None) -> dict[str, Any] | None:

@@ -40,16 +40,16 @@ async def rollback(
         await check_machinery(connection, models)
         before = await _swapped_out(connection, models)
         tables = list(before)
-        await obstacles(connection, tables)
+        live = await fingerprints(connection)
+        changed = {name for name, make in before.items() if make is not None and live.get(name) != make}
         stored = [model for model in models if isinstance(model, Stored) and model.name in before]
+        await obstacles(connection, tables, [model for model in stored if model.name in changed], models)
         number = await records.rollback(connection, tables)
         try:
             await shadow.capture(connection)
             catch_up = CatchUp(BEFORE, stored, ledger="ledger" in before)
             await connection.execute(SQL["touched_differing"].format(schema=quoted(BEFORE)))
             await _catch_up(connection, catch_up)
-            live = await fingerprints(connection)
-            changed = {name for name, make in before.items() if make is not None and live.get(name) != make}
             swap = Swap(
                 BEFORE,
                 tables,

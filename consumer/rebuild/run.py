@@ -86,7 +86,8 @@ class Rebuild:
                 plan = whole(self._models, made, source, f"{options.copy} as of {self._source.until}")
             elif chosen := choose(self._models, made, installed, options.names, source, changed=options.changed):
                 plan = chosen
-                await obstacles(connection, plan.tables)
+                changed = [one for one in self._models if isinstance(one, Stored) and one.name in plan.changed]
+                await obstacles(connection, plan.tables, changed, self._models)
             else:
                 return Outcome("unchanged")
             await self._source.preflight(connection)

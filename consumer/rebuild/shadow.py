@@ -90,7 +90,8 @@ async def create(connection: Connection, plan: Plan, models: Sequence[Stored], b
         await connection.execute(await connection.fetchval(SQL["like_live"], SHADOW, name))
     for model in models:
         sql = TableSql(model, SHADOW)
-        await connection.execute(sql.create_table)
+        like = model.name not in plan.changed and await connection.fetchval(SQL["like_live"], SHADOW, model.name)
+        await connection.execute(like or sql.create_table)
         if isinstance(model, Contribution):
             await connection.execute(sql.create_stage)
     await connection.execute(SQL["parts_create"].format(schema=quoted(SHADOW)))
@@ -149,7 +150,8 @@ async def index(connection: Connection, names: Iterable[str], models: Sequence[S
             await connection.execute(row["create_index"])
             if row["add_constraint"]:
                 await connection.execute(row["add_constraint"])
-        await _all(connection, await connection.fetch(SQL["grants_like_live"], SHADOW, name))
+        for rights in ("grants_like_live", "columns_like_live"):
+            await _all(connection, await connection.fetch(SQL[rights], SHADOW, name))
 
 
 async def analyze(connection: Connection, names: Iterable[str]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import asyncpg
 
 from consumer.install import STATES
-from consumer.read_model_sql import TableSql
+from consumer.read_model_sql import TableSql, reading_of
+from consumer.read_models import ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.rebuild import records
 from consumer.rebuild.catch_up import CatchUp
@@ -130,11 +131,35 @@ async def until_swapped(
             return
 
 
-async def obstacles(connection: Connection, tables: Sequence[str]) -> None:
-    """Raise Refused if something hangs on these tables that a swap would lose."""
+async def obstacles(
+    connection: Connection, tables: Sequence[str], changed: Sequence[Stored], models: Sequence[ReadModel]
+) -> None:
+    """Raise Refused if something hangs on these tables, or on the views of what has changed, that a swap would lose."""
     found = [row["obstacle"] for row in await connection.fetch(SQL["obstacles"], list(tables))]
+    for model in changed:
+        if not await _grows(connection, model, models):
+            found += [row["obstacle"] for row in await connection.fetch(SQL["hangs_on_view"], model.name)]
     if found:
         raise Refused(f"a swap would leave behind {', '.join(found)}: drop it, and make it again afterwards")
+
+
+async def _grows(connection: Connection, model: Stored, models: Sequence[ReadModel]) -> bool:
+    """Whether a read model's view can be replaced by the one of this code: tried on empty tables, and taken back."""
+    trying = connection.transaction()
+    await trying.start()
+    try:
+        await connection.execute(SQL["schema_create"].format(schema=quoted(_MEANWHILE)))
+        for name in (STATES, "ledger"):
+            await connection.execute(await connection.fetchval(SQL["like_live"], _MEANWHILE, name))
+        for stored in (one for one in models if isinstance(one, Stored)):
+            await connection.execute(TableSql(stored, _MEANWHILE).create_table)
+        await connection.execute(SQL["processed_events_of"].format(schema=quoted(_MEANWHILE)))
+        body = reading_of(TableSql(model, _MEANWHILE).reading, models, _MEANWHILE)
+        view = f"{model.name}$view"
+        await connection.execute(SQL["view_create"].format(view=f"{quoted(_MEANWHILE)}.{quoted(view)}", body=body))
+        return bool(await connection.fetchval(SQL["view_grows"], _MEANWHILE, view, model.name))
+    finally:
+        await trying.rollback()
 
 
 async def _lock(connection: Connection, statement: str, patience: str) -> None:
@@ -149,16 +174,18 @@ async def _move(connection: Connection, table: str, source: str, target: str) ->
 
 
 async def _view_from_code(connection: Connection, model: Stored, *, exists: bool) -> None:
-    """The view of a read model in this code's make; made anew, with its grants, where it can't just be replaced."""
+    """The view of a read model in this code's make, with what was given to it; dropped first, where it can't just be
+    replaced."""
     sql = TableSql(model)
+    again = await connection.fetch(SQL["view_options"], _READ_MODEL, model.name) if exists else []
     try:
         async with connection.transaction():
             await connection.execute(sql.create_view)
     except asyncpg.InvalidTableDefinitionError:
         if not exists:
             raise
-        grants = await connection.fetch(SQL["grants_of_view"], _READ_MODEL, model.name)
+        again += await connection.fetch(SQL["grants_of_view"], _READ_MODEL, model.name)
         await connection.execute(SQL["view_drop"].format(view=sql.view))
         await connection.execute(sql.create_view)
-        for grant in grants:
-            await connection.execute(grant[0])
+    for statement in again:
+        await connection.execute(statement[0])
