@@ -539,6 +539,20 @@ WHERE name = $1;
 -- Workers that write in the old make lose their partitions; they look at the makes before they take any again.
 UPDATE projector.checkpoints SET epoch = epoch + 1, owner = $1;
 
+-- name: parked_due
+-- Parked events whose turn has come, or gone.
+SELECT p.topic, p.partition, p."offset", p."timestamp", p.key, p.value, p.headers::text AS headers
+FROM projector.parked_events AS p
+JOIN projector.orders AS o ON o.order_id = p.order_id AND p.version <= o.version + 1
+ORDER BY p.order_id, p.version, p.arrival
+LIMIT $1;
+
+-- name: parked_out
+-- They are parked no longer.
+DELETE FROM projector.parked_events AS p
+USING unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
+WHERE p.event_uuid = u.event_uuid AND p.source_no = u.source_no;
+
 
 -- One order alone.
 

@@ -20,7 +20,7 @@ import structlog
 from consumer.install import STATES, check_machinery, fingerprints, makes
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
-from consumer.rebuild import as_of, duplicates, parts, records, shadow
+from consumer.rebuild import as_of, duplicates, parts, records, shadow, unpark
 from consumer.rebuild.catch_up import CatchUp
 from consumer.rebuild.compare import Comparison, compare
 from consumer.rebuild.parts import Part
@@ -224,6 +224,8 @@ class Rebuild:
         await until_swapped(connection, once, partial(self._in_the_way, connection, catch_up))
         await self._failpoints.reach("rebuild_swapped")
         await shadow.drop(connection, SHADOW)
+        if freed := await unpark.free(connection, self._models):
+            _log.info("parked_freed", events=freed)
 
     async def _in_the_way(self, connection: Connection, catch_up: CatchUp, error: TryAgain) -> None:
         self._progress.attempts += 1

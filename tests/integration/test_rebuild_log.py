@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from consumer import reference
+from consumer.checkpoints import Place
 from consumer.rebuild.log_source import FromLog
 from consumer.rebuild.run import Rebuild
 from consumer.rebuild.terms import Options, Outcome
@@ -99,6 +100,26 @@ async def test_ledger_rows_that_are_lost_come_back(settings: Settings, database:
     done = await rebuild(settings, accept=True)
     assert (done.state, done.resumed) == ("swapped", True)
     assert await differences(database, sent.settled()) == []
+
+
+async def test_records_that_live_work_has_missed_are_in_and_what_waited_for_them_waits_no_more(
+    settings: Settings, database: Connection
+) -> None:
+    """A checkpoint was moved past a record: what came after it is parked, and more may still come."""
+    [topic] = settings.topics
+    events = [placed("a"), confirmed("a", 2), attributes("a", 3, "order.delivered"), placed("b")]
+    records = [Rec(key=event["subject"].encode(), value=structured(event)) for event in events]
+    await publish(settings.kafka_bootstrap_servers, topic, deliveries_of(records[:1]), partition=0)
+    async with working(settings) as worker:
+        await worker.caught_up({Place(topic, 0): 1})
+    await publish(settings.kafka_bootstrap_servers, topic, deliveries_of(records[1:]), partition=0)
+    await database.execute("UPDATE projector.checkpoints SET next_offset = 2 WHERE partition = 0")
+    async with working(settings) as worker:
+        await worker.caught_up({Place(topic, 0): 4})
+    assert await database.fetchval("SELECT count(*) FROM projector.parked_events") == 1
+    assert (await rebuild(settings)).state == "differs"
+    assert (await rebuild(settings, accept=True)).state == "swapped"
+    assert await differences(database, reference.settle(map(reference.Event, events))) == []
 
 
 async def test_an_event_that_two_orders_claim_is_the_one_s_that_had_it_first(
