@@ -1,7 +1,7 @@
 -- The ledger read as a journal: an order's events, in version order.
 
 -- name: next_bound
--- The order with which the next range of some $2 events begins; no row: what follows $1 is one range.
+-- The order with which the next range of some $2 events begins. No row: what follows $1 is one range.
 SELECT order_id
 FROM projector.ledger
 WHERE order_id > $1
@@ -10,7 +10,7 @@ OFFSET $2
 LIMIT 1;
 
 -- name: range
--- All events of a range of orders, from $1 (included) to $2 (excluded; null: to the end).
+-- All events of a range of orders, from $1 (included) to $2 (excluded, null: to the end).
 SELECT l.order_id, l.version, l.event_uuid::text AS event_uuid, l.plain_id, s.source, l.event_type, l.occurred_at,
        l.data::text AS data, l.schema_version
 FROM projector.ledger AS l

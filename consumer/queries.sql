@@ -111,7 +111,7 @@ WHERE o.revision = excluded.revision - 1;
 SELECT order_id FROM projector.orders WHERE placed_at IS NOT NULL;
 
 -- name: orders_stay
--- Wait until no swap is under way, and keep the next one waiting; before anything is read, or two would wait for each
+-- Wait until no swap is under way, and keep the next one waiting. Before anything is read, or two would wait for each
 -- other.
 LOCK TABLE projector.orders IN ROW EXCLUSIVE MODE;
 

@@ -1,9 +1,6 @@
 -- SQL of rebuilds. {braces} are filled with quoted identifiers; the statements that SQL itself writes come from the
 -- catalog, so that what a database's owner has added to a table (an index, a grant) is there afterwards too.
 
-
--- Who may.
-
 -- name: owner
 -- Whose the tables are, if this session isn't them already.
 SELECT relowner::regrole::text FROM pg_class WHERE oid = 'projector.orders'::regclass AND relowner <> current_user::regrole;
@@ -19,9 +16,6 @@ SELECT set_config('lock_timeout', $1, true);
 -- name: statement_timeout
 -- No statement of this transaction takes longer than that.
 SELECT set_config('statement_timeout', $1, true);
-
-
--- The record of rebuilds.
 
 -- name: record_begin
 -- A rebuild begins.
@@ -70,9 +64,6 @@ WHERE state IN ('running', 'cancelling') AND id IS DISTINCT FROM $1;
 -- name: record_cancel
 -- Ask the one that runs to end.
 UPDATE projector.rebuilds SET state = 'cancelling' WHERE state = 'running' RETURNING id;
-
-
--- Shadow tables.
 
 -- name: schema_there
 -- Does this schema exist?
@@ -190,7 +181,7 @@ INSERT INTO {schema}.parts (part, first, "end")
 SELECT * FROM unnest($1::integer[], $2::text[], $3::text[]);
 
 -- name: parts_read
--- All of them; events is null where it isn't done.
+-- All of them, events null where it isn't done.
 SELECT part, first, "end", events FROM {schema}.parts ORDER BY part;
 
 -- name: parts_done
@@ -228,9 +219,6 @@ DELETE FROM {table} WHERE order_id = ANY($1::text[]);
 -- name: analyze
 -- Statistics, hint bits and the visibility map, before readers come.
 VACUUM (ANALYZE) {table};
-
-
--- What is written meanwhile.
 
 -- name: capture_create
 -- The statements that begin to note which orders are written.
@@ -318,9 +306,6 @@ SELECT EXISTS (SELECT FROM projector.orders WHERE version > 0 OR erased);
 -- How far each partition is applied.
 SELECT topic, partition, next_offset FROM projector.checkpoints WHERE topic = ANY($1::text[]);
 
-
--- The comparison. {columns}: what both sides have, keys aside.
-
 -- name: columns_shared
 -- The columns that a live table and its shadow both have, of one type.
 SELECT l.attname
@@ -356,9 +341,6 @@ SELECT {keys}, to_jsonb(l)::text AS live, to_jsonb(s)::text AS rebuilt
 FROM (SELECT {keys}, {sums} FROM {live} GROUP BY {keys} HAVING {not_all_zero}) AS l
 FULL JOIN (SELECT {keys}, {sums} FROM {shadow} GROUP BY {keys} HAVING {not_all_zero}) AS s USING ({keys})
 WHERE l IS DISTINCT FROM s;
-
-
--- The swap.
 
 -- name: vacuum_waits
 -- Neither readers nor writers, but whoever else would be in the way for long.
@@ -536,7 +518,7 @@ SET fingerprint = $2, generation = generation + 1, installed_at = now()
 WHERE name = $1;
 
 -- name: fence
--- Workers that write in the old make lose their partitions; they look at the makes before they take any again.
+-- Workers that write in the old make lose their partitions. They look at the makes before they take any again.
 UPDATE projector.checkpoints SET epoch = epoch + 1, owner = $1;
 
 -- name: parked_due
@@ -553,9 +535,6 @@ DELETE FROM projector.parked_events AS p
 USING unnest($1::uuid[], $2::integer[]) AS u (event_uuid, source_no)
 WHERE p.event_uuid = u.event_uuid AND p.source_no = u.source_no;
 
-
--- One order alone.
-
 -- name: order_lock
 -- Nobody writes it but this transaction.
 SELECT FROM projector.orders WHERE order_id = $1 FOR UPDATE;
@@ -569,9 +548,6 @@ SELECT order_id, revision, version, erased, status, customer_id, customer_name, 
        confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
 FROM projector.orders
 WHERE placed_at IS NOT NULL AND order_id <> $1;
-
-
--- A copy as of a moment.
 
 -- name: ledger_until
 -- The history of the shadow's orders, as far as they go.

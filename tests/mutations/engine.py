@@ -125,7 +125,7 @@ ENGINE = (
     Mutant(
         "what an order gave before is not taken back",
         "consumer/read_model_store.py",
-        "                        _add(delta.sums, model, before, -1)\n",
+        "                        add_shares(delta.sums, model, before, -1)\n",
         "                        pass\n",
         (_PROCESSOR, _MACHINE),
     ),

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli", "testkit")
 FILES = (
     "consumer/queries.sql",
+    "consumer/journal.sql",
+    "consumer/rebuild.sql",
     "consumer/letters.sql",
     "consumer/proof.sql",
     "consumer/read_models.sql",
@@ -34,9 +36,13 @@ BUILT = {
         "fulfilment_queue",
     },
     "consumer/read_models.sql": {
-        f"{kind}_{part}" for kind in ("document", "contribution") for part in ("table", "view")
+        *(f"{kind}_{part}" for kind in ("document", "contribution") for part in ("table", "reading")),
+        *(f"contribution_{part}" for part in ("stage", "merge", "unstage")),
     },
 }
+
+# Modules whose queries others of their package use too.
+SHARED = {"consumer.rebuild.shadow": "consumer/rebuild.sql"}
 
 STATEMENT = re.compile(
     r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|TRUNCATE|LOCK TABLE|WITH|GRANT|REVOKE|VACUUM|COPY|MERGE)\s"
@@ -76,7 +82,14 @@ def readers(file: str) -> list[ast.Module]:
     for _, tree in sources():
         loads = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Queries"]
         arguments = [tuple(ast.literal_eval(one) for one in load.args) for load in loads]
-        if (package, name) in arguments or (name == "runner.sql" and any(one.value == name for one in strings(tree))):
+        shared = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and any(alias.name == "SQL" for alias in node.names)
+        }
+        if file in {SHARED.get(module or "") for module in shared}:
+            found.append(tree)
+        elif (package, name) in arguments or (name == "runner.sql" and any(one.value == name for one in strings(tree))):
             found.append(tree)
     return found
 
@@ -85,7 +98,7 @@ def asked(tree: ast.Module) -> set[str]:
     """The names that a module asks its queries for by a literal: `_SQL["name"]`."""
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("_SQL", "_TEMPLATES", "statements"):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("_SQL", "SQL", "_TEMPLATES", "statements"):
             found |= {str(node.slice.value)} if isinstance(node.slice, ast.Constant) else set()
     return found
 
