@@ -9,6 +9,15 @@ SELECT relowner::regrole::text FROM pg_class WHERE oid = 'projector.orders'::reg
 -- Make tables as their owner.
 SET ROLE {owner};
 
+-- name: no_limits
+-- A role or a database may have time limits that are meant for others. What this session waits for, it says itself.
+SELECT set_config(name, '0', false)
+FROM pg_settings
+WHERE name IN (
+    'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
+    'transaction_timeout'
+);
+
 -- name: lock_timeout
 -- No statement of this transaction waits for a lock longer than that: whoever waits makes all wait that come after.
 SELECT set_config('lock_timeout', $1, true);

@@ -36,6 +36,7 @@ async def session(settings: Settings, name: str = "projector-rebuild") -> AsyncI
     connection = await postgres.connect(settings, name)
     try:
         with postgres.translated():
+            await connection.execute(SQL["no_limits"])
             if owner := await connection.fetchval(SQL["owner"]):
                 await connection.execute(SQL["become"].format(owner=owner))
             yield connection
