@@ -131,15 +131,15 @@ def expect_whole(segments: Sequence[Segment]) -> None:
         _expect_apart(before, after)
         if before.end < after.first:
             raise Damaged(
-                f"{_named(before.of)}: the archive lacks offsets {before.end} to {after.first - 1}, behind "
-                f"{before.path}: projector archive --check fills what Kafka still holds"
+                f"the archive lacks offsets {before.end} to {after.first - 1}, behind {before.path}: "
+                "projector archive --check fills what Kafka still holds"
             )
 
 
 def _expect_apart(before: Segment, after: Segment) -> None:
     if before.end > after.first:
         raise Damaged(
-            f"{_named(before.of)}: offsets {after.first} to {min(before.end, after.end) - 1} are in the archive twice: "
+            f"offsets {after.first} to {min(before.end, after.end) - 1} are in the archive twice: "
             f"move {after.path} away, then projector archive --check"
         )
 
@@ -153,11 +153,7 @@ def other_log(segments: Sequence[Segment], log: Ends) -> str | None:
     """Why these segments can't be of this log, as far as its ends say."""
     if segments and log.end < segments[-1].end:
         return (
-            f"the archive reaches offset {segments[-1].end - 1}, but the log ends at {log.end - 1}: the topic was made "
-            "anew or has lost its end, or this is another cluster; archive it to another place"
+            f"the archive's next offset is {segments[-1].end}, but the log's is {log.end}: the topic was made anew or "
+            "has lost its end, or this is another cluster; archive it to another place"
         )
     return None
-
-
-def _named(one: TopicPartition) -> str:
-    return f"{one.topic}/{one.partition}"
