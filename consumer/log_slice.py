@@ -6,7 +6,7 @@ Read by an observer, outside every group: nobody's position moves.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -46,20 +46,23 @@ async def bounded(
 
 async def records(
     consumer: AIOKafkaConsumer, spans: Mapping[TopicPartition, Ends], most: int
-) -> AsyncIterator[list[ConsumerRecord]]:
+) -> AsyncGenerator[list[ConsumerRecord], None]:
     """The records of these spans, at most so many at a time; within a partition in order. Raises Unavailable."""
     left = {one: span.end for one, span in spans.items() if span.first < span.end}
     consumer.assign(list(left))
     for one in left:
         consumer.seek(one, spans[one].first)
-    heard = time.monotonic()
+    heard, stood = time.monotonic(), dict.fromkeys(left, -1)
     while left:
         with translated():
             fetched = await consumer.getmany(*left, timeout_ms=_WAIT, max_records=most)
-            done = [one for one, end in left.items() if await consumer.position(one) >= end]
+            stands = {one: await consumer.position(one) for one in left}
+        done = [one for one, end in left.items() if stands[one] >= end]
         if batch := [record for one, found in fetched.items() for record in found if record.offset < left[one]]:
-            heard = time.monotonic()
             yield batch
+            heard = time.monotonic()  # what the caller has taken is no silence of Kafka's
+        elif stands != stood:  # past a stretch of what was aborted, say
+            heard, stood = time.monotonic(), stands
         elif not done and time.monotonic() - heard > _PATIENCE:
             raise Unavailable(f"Kafka: no record of {', '.join(f'{one.topic}/{one.partition}' for one in left)}")
         consumer.pause(*done)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from consumer import reference
+from consumer.archive import Archive
 from consumer.checkpoints import Place
 from consumer.rebuild.log_source import FromLog
 from consumer.rebuild.run import Rebuild
@@ -18,6 +22,7 @@ from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import Refused
 from testkit.plugin import MakeTopic
+from tests.support.archives import archived
 from tests.support.engine import attributes, placed, structured
 from tests.support.events import Rec
 from tests.support.fleet import settings_for, stands, working
@@ -40,9 +45,15 @@ async def database(database_url: str) -> AsyncIterator[Connection]:
 
 
 async def rebuild(
-    settings: Settings, *names: str, size: int = 40, chunk: int = 50, source_processes: int = 0, **options: Any
+    settings: Settings,
+    *names: str,
+    size: int = 40,
+    chunk: int = 50,
+    source_processes: int = 0,
+    archive: str | None = None,
+    **options: Any,
 ) -> Outcome:
-    source = FromLog(settings, None, source_processes, size, chunk)
+    source = FromLog(settings, archive, source_processes, size, chunk)
     return await Rebuild(settings, source, Options(names=names, **{"processes": 0, **options})).run()
 
 
@@ -145,10 +156,32 @@ async def test_an_event_that_two_orders_claim_is_the_one_s_that_had_it_first(
     assert len(settled.parked) == 3
 
 
-async def test_a_log_that_retention_has_cut_is_refused(settings: Settings, database: Connection) -> None:
+async def test_what_retention_has_cut_is_refused_and_an_archive_has_it(
+    settings: Settings, database: Connection, kafka_admin: AIOKafkaAdminClient, tmp_path: Path
+) -> None:
+    [topic] = settings.topics
+    first, second = demo_stream(120, 6, topic=topic).halves()
+    await applied(settings, first)
+    await archived(settings, str(tmp_path))
+    await applied(settings, second)
+    one = TopicPartition(topic, 1)
+    await kafka_admin.delete_records({one: RecordsToDelete(before_offset=3)})
+    with pytest.raises(Refused, match=f"Kafka's log of {topic}/1 begins at 3.*--source journal"):
+        await rebuild(settings)
+    assert await database.fetchval("SELECT count(*) FROM projector.rebuilds") == 0
+    done = await rebuild(settings, archive=str(tmp_path))
+    assert (done.state, done.comparison.counts) == ("swapped", {})
+    whole = Stream([*first.deliveries, *second.deliveries])
+    assert await differences(database, whole.settled()) == []
+    end = Archive(str(tmp_path)).spans([topic])[one].end
+    await kafka_admin.delete_records({one: RecordsToDelete(before_offset=end + 1)})
+    with pytest.raises(Refused, match=f"begins at {end + 1}, and the archive holds offsets 0 to {end - 1}"):
+        await rebuild(settings, archive=str(tmp_path))
+
+
+async def test_a_log_that_has_lost_its_end_is_refused(settings: Settings, database: Connection) -> None:
     [topic] = settings.topics
     await applied(settings, demo_stream(60, 6, topic=topic))
-    admin_settings = settings.model_copy(update={"topics": (topic, "no-such-topic")})
     await database.execute("UPDATE projector.checkpoints SET next_offset = next_offset + 1000000")
     with pytest.raises(Refused, match="the log ends at"):
-        await rebuild(admin_settings.model_copy(update={"topics": (topic,)}))
+        await rebuild(settings)
