@@ -60,9 +60,13 @@ UPDATE projector.rebuilds SET state = $2, error = $3, ended_at = now(), seen_at 
 -- The last rebuild that has left something, or runs.
 SELECT id, state, source, phase, plan::text AS plan, read_models, events, expected
 FROM projector.rebuilds
-WHERE source IS NOT NULL AND state IN ('running', 'cancelling', 'kept', 'failed')
+WHERE plan IS NOT NULL AND state IN ('running', 'cancelling', 'kept', 'failed')
 ORDER BY id DESC
 LIMIT 1;
+
+-- name: record_superseded
+-- What others have left is gone: nobody goes on with it.
+UPDATE projector.rebuilds SET plan = NULL WHERE id <> $1 AND plan IS NOT NULL;
 
 -- name: record_lost
 -- Those whose process is gone.

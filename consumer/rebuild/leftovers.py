@@ -19,6 +19,7 @@ async def cancel(settings: Settings) -> Literal["asked", "dropped"] | None:
             if not free:
                 return "asked" if await records.cancel(connection) else None
             found = await records.last(connection)
+            await records.lost(connection)
             captured = await connection.fetchval(SQL["capture_any"])
             if found is None and not captured and not await shadow.there(connection, SHADOW):
                 return None

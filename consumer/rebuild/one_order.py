@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from consumer import journal, order_store
+from consumer import exact_json, journal, order_store
 from consumer.attempts import until_done
 from consumer.install import NOBODYS_SHARD, check_schema, stay
 from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
-from consumer.read_model_store import add_shares
+from consumer.read_model_store import ProjectionFailed, add_shares
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Contribution, Document, Stored
 from consumer.rebuild import shadow
@@ -75,7 +75,7 @@ async def _once(
             after = before if before.erased else await _folded(connection, order_id, before.version)
             documents = await _put_documents(connection, stored, after)
             sums = await _put_sums(connection, stored, before, after)
-            columns = tuple(name for name, value in vars(after).items() if vars(before)[name] != value)
+            columns = tuple(name for name, value in vars(after).items() if _differ(name, vars(before)[name], value))
             if columns:
                 await order_store.write(connection, [Change(before, after)], found.revisions)
             await failpoints.reach("rebuild_order")
@@ -123,9 +123,7 @@ async def _put_sums(
     contributions = [model for model in models if isinstance(model, Contribution)]
     due: dict[str, dict[Key, list[int]]] = {}
     for model in contributions:
-        keys = {
-            key for state in (before, after) if state.placed_at is not None for key, _ in model.contributions(state)
-        }
+        keys = {key for state in (before, after) for key in _keys(model, state, stands=state is after)}
         due[model.name] = {key: [0] * len(model.values) for key in keys}
     if not any(due.values()):
         return dict.fromkeys(due, 0)
@@ -153,9 +151,32 @@ async def _states(connection: Connection, mended: OrderState) -> Any:
         yield order_store.from_row(row)[0]
 
 
+def _differ(name: str, before: Any, after: Any) -> bool:
+    """JSON is compared by what it says: PostgreSQL prints it in its own way."""
+    if name in ("lines", "shipping_address") and before is not None and after is not None:
+        return bool(exact_json.parsed(before) != exact_json.parsed(after))
+    return bool(before != after)
+
+
+def _keys(model: Contribution, state: OrderState, *, stands: bool) -> set[Key]:
+    """The sums that an order has to do with. A damaged state may be nothing that a read model can take: then nobody
+    knows of more than those of the right one."""
+    if state.placed_at is None:
+        return set()
+    try:
+        return {key for key, _ in model.contributions(state)}
+    except Exception as error:
+        if stands:
+            raise Refused(f"order {state.order_id}: {ProjectionFailed(model.name, error)}") from None
+        return set()
+
+
 def _add_wanted(sums: dict[Key, list[int]], model: Contribution, state: OrderState) -> None:
     shares: dict[Key, list[int]] = {}
-    add_shares(shares, model, state, 1)
+    try:
+        add_shares(shares, model, state, 1)
+    except Exception as error:
+        raise Refused(f"order {state.order_id}: {ProjectionFailed(model.name, error)}: rebuild it first") from None
     for key in shares.keys() & sums.keys():
         sums[key] = [sum(pair) for pair in zip(sums[key], shares[key], strict=True)]
 

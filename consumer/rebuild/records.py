@@ -23,6 +23,7 @@ class Last:
     state: str
     phase: Phase
     plan: dict[str, Any]
+    events: int
 
 
 async def last(connection: Connection) -> Last | None:
@@ -30,7 +31,7 @@ async def last(connection: Connection) -> Last | None:
     row = await connection.fetchrow(SQL["record_last"])
     if row is None or not await there(connection, SHADOW):
         return None
-    return Last(row["id"], row["state"], row["phase"], json.loads(row["plan"]))
+    return Last(row["id"], row["state"], row["phase"], json.loads(row["plan"]), row["events"])
 
 
 async def begin(connection: Connection, plan: Plan, phase: Phase) -> int:
@@ -39,7 +40,8 @@ async def begin(connection: Connection, plan: Plan, phase: Phase) -> int:
         SQL["record_begin"], plan.names, plan.source, phase, json.dumps(plan.as_json(), sort_keys=True)
     )
     assert isinstance(number, int)
-    await connection.execute(SQL["record_lost"], number)
+    await lost(connection, number)
+    await connection.execute(SQL["record_superseded"], number)
     return number
 
 
@@ -47,12 +49,18 @@ async def rollback(connection: Connection, tables: Sequence[str]) -> int:
     """A rollback begins; its number."""
     number = await connection.fetchval(SQL["record_rollback"], list(tables))
     assert isinstance(number, int)
+    await lost(connection, number)
     return number
+
+
+async def lost(connection: Connection, number: int | None = None) -> None:
+    """All others that say that they run don't: whoever says this is alone."""
+    await connection.execute(SQL["record_lost"], number)
 
 
 async def again(connection: Connection, number: int) -> None:
     """It goes on."""
-    await connection.execute(SQL["record_lost"], number)
+    await lost(connection, number)
     await connection.execute(SQL["record_again"], number)
 
 

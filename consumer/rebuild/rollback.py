@@ -30,6 +30,10 @@ _AT_ONCE = 5_000  # noted orders folded in one transaction
 _PAUSE = 1.0  # seconds between attempts to swap
 
 
+class _Cancelled(Refused):
+    """Somebody has asked for an end."""
+
+
 async def rollback(
     settings: Settings, models: Sequence[ReadModel] = READ_MODELS, stop: asyncio.Event | None = None
 ) -> Outcome:
@@ -50,6 +54,7 @@ async def rollback(
             catch_up = CatchUp(BEFORE, stored, ledger="ledger" in before)
             await connection.execute(SQL["touched_differing"].format(schema=quoted(BEFORE)))
             await _catch_up(connection, catch_up)
+            await _look(connection, number)
             swap = Swap(
                 BEFORE,
                 tables,
@@ -60,11 +65,13 @@ async def rollback(
                 "rolled_back",
             )
             once = partial(swap.attempt, connection, catch_up, failpoints)
-            await until_swapped(connection, once, partial(_in_the_way, connection, catch_up, stop or asyncio.Event()))
+            in_the_way = partial(_in_the_way, connection, number, catch_up, stop or asyncio.Event())
+            await until_swapped(connection, once, in_the_way)
         except BaseException as error:
             if not connection.is_closed():
                 await shadow.release(connection)
-                await records.end(connection, number, "failed", str(error))
+                cancelled = isinstance(error, _Cancelled)
+                await records.end(connection, number, "cancelled" if cancelled else "failed", str(error))
             raise
     return Outcome("swapped", tables, seconds=time.monotonic() - began)
 
@@ -81,8 +88,11 @@ async def _swapped_out(connection: Connection, models: Sequence[ReadModel]) -> M
         raise Refused(
             f"{', '.join(other)} of before the swap are of another release's make: run `projector rollback` of that one"
         )
+    live = await fingerprints(connection)
     for table in {STATES, *before}:
-        if not await connection.fetchval(SQL["same_columns"], BEFORE, table) and ours.get(table) == before.get(table):
+        # Where live rows are of another make, their columns may be others.
+        same = table not in before or live.get(table) == before[table]
+        if same and not await connection.fetchval(SQL["same_columns"], BEFORE, table):
             raise Refused(f"{table} has other columns by now than before the swap: a migration came between")
     return before
 
@@ -94,9 +104,18 @@ async def _catch_up(connection: Connection, catch_up: CatchUp) -> None:
             taken = await catch_up.some(connection, _AT_ONCE)
 
 
-async def _in_the_way(connection: Connection, catch_up: CatchUp, stop: asyncio.Event, error: TryAgain) -> None:
+async def _in_the_way(
+    connection: Connection, number: int, catch_up: CatchUp, stop: asyncio.Event, error: TryAgain
+) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), _PAUSE)
     if stop.is_set():
         raise error
+    await _look(connection, number)
     await _catch_up(connection, catch_up)
+
+
+async def _look(connection: Connection, number: int) -> None:
+    """Has somebody asked for an end?"""
+    if not await records.progress(connection, number, 0, None):
+        raise _Cancelled("the rollback was cancelled; nothing was swapped")

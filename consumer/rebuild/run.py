@@ -29,6 +29,7 @@ from consumer.rebuild.records import Phase
 from consumer.rebuild.shadow import BEFORE, SHADOW, SQL
 from consumer.rebuild.swap import Swap, obstacles, until_swapped
 from consumer.rebuild.terms import From, Options, Outcome, Progress, State, Tell
+from runtime import postgres
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from runtime.sql import quoted
@@ -100,7 +101,8 @@ class Rebuild:
     async def _recorded(self, connection: Connection) -> AsyncIterator[None]:
         """The record says how it ended, as long as there is a connection to say it on."""
         try:
-            yield
+            with postgres.translated():
+                yield
         except ProjectorError as error:
             if self._number and not connection.is_closed():
                 await records.end(connection, self._number, "failed", str(error))
@@ -136,7 +138,7 @@ class Rebuild:
         """Go on with what is there, if it is what is wanted; else begin."""
         found = await records.last(connection)
         if found is not None and found.state != "cancelling" and found.plan == plan.as_json():
-            self._number, self._resumed = found.number, True
+            self._number, self._resumed, self._folded = found.number, True, found.events
             await records.again(connection, found.number)
             phase = found.phase
         else:
