@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import dead_letters, demo, fleet, replay, services, simulate, status
+from cli import archive, dead_letters, demo, fleet, rebuild, replay, services, simulate, status, verify
 from schemas.errors import ProjectorError, Stuck, TryAgain
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ app.command("worker")(fleet.worker)
 app.command("simulate")(simulate.simulate)
 app.command("status")(status.status)
 app.command("replay")(replay.replay)
+app.command("verify")(verify.verify)
+app.command("rebuild")(rebuild.rebuild)
+app.command("rollback")(rebuild.rollback)
+app.command("archive")(archive.archive)
 app.add_typer(dead_letters.app, name="dead-letters")
 
 FOUND_WRONG, BAD_USAGE, UNREACHABLE = 1, 2, 3

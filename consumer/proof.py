@@ -1,19 +1,18 @@
 """The read models held against an independent recomputation: row for row, column for column.
 
 The expected side comes from `consumer.reference`, which shares no code with the engine, fed with what the producer
-meant. Both sides are read whole: this is for demos and tests; `projector verify` (to come) does it by key ranges.
+meant. Both sides are read whole: this is for demos and tests, which know what was meant. `projector verify`
+(consumer.verification) knows only what was sent, and takes it range by range.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from consumer import reference
+from consumer import exact_json, reference
 from runtime.sql import Queries
 from schemas.connection import Connection
 
@@ -47,11 +46,16 @@ async def prove(connection: Connection, settled: reference.Settled) -> list[Chec
 
 async def rows(connection: Connection, name: str) -> list[dict[str, Any]]:
     """A read model as readers see it, JSON parsed exactly."""
-    found = [dict(row) for row in await connection.fetch(_SQL[name])]
+    return as_read(await connection.fetch(_SQL[name]))
+
+
+def as_read(records: Iterable[Any]) -> list[dict[str, Any]]:
+    """Rows as the driver has them, with their JSON parsed exactly."""
+    found = [dict(record) for record in records]
     for row in found:
         for column in ("lines", "shipping_address", "data"):
             if isinstance(row.get(column), str):
-                row[column] = json.loads(row[column], parse_float=Decimal)
+                row[column] = exact_json.parsed(row[column])
     return found
 
 

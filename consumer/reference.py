@@ -29,8 +29,7 @@ STATES = {
     "order.delivered": ("delivered", "delivered_at"),
     "order.cancelled": ("cancelled", "cancelled_at"),
 }
-STATELESS = {"order.line_added", "order.line_removed", "order.address_changed", "order.refunded"}
-KNOWN_TYPES = STATES.keys() | STATELESS
+KNOWN_TYPES = STATES.keys() | {"order.line_added", "order.line_removed", "order.address_changed", "order.refunded"}
 
 KEYS = {
     "order_summary": ("order_id",),
@@ -119,7 +118,7 @@ def _receive(settled: Settled, event: Row) -> None:
         known, places = event["type"] in KNOWN_TYPES, event["type"] == "order.placed"
         if event["sequence"] <= len(history):
             settled.dead.append(("version_conflict", event))
-        elif known and places == _is_placed(history):
+        elif known and places == is_placed(history):
             settled.dead.append(("invalid_history", event))
         else:
             history.append(event)
@@ -127,44 +126,47 @@ def _receive(settled: Settled, event: Row) -> None:
             settled.unknown_types += not known
 
 
-def _is_placed(history: Sequence[Row]) -> bool:
+def is_placed(history: Sequence[Row]) -> bool:
     return any(event["type"] == "order.placed" for event in history)
 
 
 def read_models(applied: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     """The rows of all five read models, each sorted by its key, without `projected_at`."""
     with localcontext(EXACT):
-        orders = [_order(history) for history in applied.values() if _is_placed(history)]
-        customers = _by_key(orders, KEYS["customer_summary"])
+        orders = [summary(history) for history in applied.values() if is_placed(history)]
         models = {
             "order_summary": orders,
-            "order_timeline": [_told(event) for history in applied.values() for event in history],
-            "customer_summary": [_customer(theirs) for theirs in customers.values()],
-            "product_sales_daily": _products(orders),
-            "fulfilment_queue": _queue(orders),
+            "order_timeline": [told(event) for history in applied.values() for event in history],
+            "customer_summary": customers(orders),
+            "product_sales_daily": sales(orders),
+            "fulfilment_queue": queue(orders),
         }
     # Python sorts text by code point, which is the byte order of its UTF-8.
     return {name: sorted(rows, key=itemgetter(*KEYS[name])) for name, rows in models.items()}
 
 
-def _told(event: Row) -> Row:
-    row = {"order_id": event["subject"], "version": event["sequence"], "event_id": event["id"]}
-    row |= {"event_source": event["source"], "event_type": event["type"]}
-    return row | {"occurred_at": instant(event["time"]), "data": event["data"]}
+def customers(orders: Iterable[Row]) -> list[Row]:
+    """The rows of `customer_summary` for these rows of `order_summary`."""
+    return [_customer(theirs) for theirs in _by_key(orders, KEYS["customer_summary"]).values()]
 
 
-def _order(history: Sequence[Row]) -> Row:
-    row: Row = {column: None for _, column in STATES.values() if column}
-    row |= dict.fromkeys(("carrier", "tracking_number", "cancel_reason"))
+def told(event: Row) -> Row:
+    """An applied event's row of `order_timeline`."""
+    names = {"order_id": "subject", "version": "sequence", "event_id": "id", "event_source": "source"}
+    row = {column: event[name] for column, name in names.items()}
+    return row | {"event_type": event["type"], "occurred_at": instant(event["time"]), "data": event["data"]}
+
+
+def summary(history: Sequence[Row]) -> Row:
+    """A placed order's row of `order_summary`. Sums, here and below, are exact in the context EXACT."""
+    row: Row = dict.fromkeys(("carrier", "tracking_number", "cancel_reason", *(at for _, at in STATES.values() if at)))
     row |= {"lines": [], "paid": Decimal(0), "refunded": Decimal(0)}
     for event in history:
         status, column = STATES.get(event["type"], (None, None))
-        row |= {"status": status} if status else {}
-        row |= {column: instant(event["time"])} if column else {}
+        row |= ({"status": status} if status else {}) | ({column: instant(event["time"])} if column else {})
         _tell(row, event["type"], event["data"] or {})
-    row["line_count"] = len(row["lines"])
+    row["line_count"], row["total"] = len(row["lines"]), _worth(row["lines"])
     row["unit_count"] = sum(line["quantity"] for line in row["lines"])
-    row["total"] = _worth(row["lines"])
     row |= {"order_id": event["subject"], "version": event["sequence"]}
     return row | {"last_event_id": event["id"], "last_event_at": instant(event["time"])}
 
@@ -197,7 +199,7 @@ def _tell(row: Row, event_type: str, data: Row) -> None:
 
 def _line(line: Row) -> Row:
     price = line["unit_price"]
-    text = price if isinstance(price, str) else format(Decimal(price).normalize(), "f")
+    text = price if isinstance(price, str) else format(Decimal(price), "f") if price else "0"
     return {c: line.get(c) for c in ("sku", "title", "quantity")} | {"unit_price": text}
 
 
@@ -228,8 +230,9 @@ def _customer(orders: list[Row]) -> Row:
     }
 
 
-def _products(orders: list[Row]) -> list[Row]:
-    sales = [
+def sales(orders: Iterable[Row]) -> list[Row]:
+    """The rows of `product_sales_daily` for these rows of `order_summary`."""
+    sold = [
         line | {"day": o["placed_at"].date(), "currency": o["currency"], "order_id": o["order_id"]}
         for o in orders
         for line in (o["lines"] if not o["cancelled_at"] else [])
@@ -238,11 +241,12 @@ def _products(orders: list[Row]) -> list[Row]:
         dict(zip(KEYS["product_sales_daily"], place, strict=True))
         | {"orders": len({line["order_id"] for line in lines})}
         | {"units": sum(line["quantity"] for line in lines), "revenue": _worth(lines)}
-        for place, lines in _by_key(sales, KEYS["product_sales_daily"]).items()
+        for place, lines in _by_key(sold, KEYS["product_sales_daily"]).items()
     ]
 
 
-def _queue(orders: list[Row]) -> list[Row]:
+def queue(orders: Iterable[Row]) -> list[Row]:
+    """The rows of `fulfilment_queue` for these rows of `order_summary`."""
     copied = ("order_id", "customer_id", "customer_name", "unit_count", "total", "currency")
     held = [o for o in orders if not o["shipped_at"] and not o["cancelled_at"]]
     ready = [o for o in held if o["confirmed_at"] and o["paid"] >= o["total"]]
@@ -269,8 +273,7 @@ class Difference:
     actual: object
 
     def __str__(self) -> str:
-        where = self.column or "row"
-        return f"{self.key} {where}: expected {self.expected!r}, found {self.actual!r}"
+        return f"{self.key} {self.column or 'row'}: expected {self.expected!r}, found {self.actual!r}"
 
 
 def compare(

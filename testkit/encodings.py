@@ -37,7 +37,7 @@ def _exact(value: Any) -> Any:
     """JSON numbers digit for digit: no float for a Decimal, no limit for an int."""
     match value:
         case Decimal():
-            return orjson.Fragment(format(value.normalize(), "f"))
+            return orjson.Fragment(format(value, "f"))
         case int() if abs(value) >= _INT64:
             return orjson.Fragment(str(value))
         case dict():

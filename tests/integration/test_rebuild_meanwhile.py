@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from consumer.rebuild.swap import MOST
+from consumer.rebuild.terms import Outcome
 from consumer.reference import Event
 from tests.support.engine import attributes, placed
 from tests.support.rebuilding import POINTS, Beside, Shop, Steps, leftovers, rebuild, shop
@@ -128,10 +129,7 @@ async def _locked_out(ours: Shop, writers: int) -> None:
             pass
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: touched_take is limited in notes, but counted in orders")
-async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded(
-    ours: Shop, database_url: str
-) -> None:
+async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded(ours: Shop, database_url: str) -> None:
     """Each batch notes each of its orders, so a few hundred orders are soon more notes than are folded at once."""
     often = [f"o-{number:03}" for number in range(MOST // 6)]
     await ours.tell(*map(placed, often))
@@ -143,3 +141,68 @@ async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded
 
     assert (await rebuild(database_url, at={"rebuild_compare": again_and_again})).state == "swapped"
     assert await ours.differences() == []
+
+
+# Who is in the way of the swap
+
+
+def started(ours: Shop, database_url: str) -> tuple[asyncio.Future[Outcome], asyncio.Event]:
+    """A rebuild, and what is set when it has tried to swap."""
+    tried = asyncio.Event()
+
+    async def trying() -> None:
+        tried.set()
+
+    return asyncio.ensure_future(rebuild(database_url, at={"rebuild_compare": trying})), tried
+
+
+async def test_behind_a_long_reader_no_other_one_waits_long_and_the_swap_succeeds_once_it_has_gone(
+    ours: Shop, database_url: str
+) -> None:
+    await ours.tell(placed("a"))
+    async with ours.fed.pool.acquire() as reader:
+        async with reader.transaction():
+            await reader.fetch("SELECT * FROM read_model.customer_summary")
+            rebuilding, tried = started(ours, database_url)
+            await tried.wait()
+            for number in range(40):
+                async with asyncio.timeout(1):
+                    assert await ours.fed.value("SELECT count(*) FROM read_model.order_summary") == number + 1
+                    await ours.tell(placed(f"o-{number}"))
+                await asyncio.wait([rebuilding], timeout=0.05)
+            assert not rebuilding.done()
+        assert (await rebuilding).state == "swapped"
+    assert await ours.differences() == []
+
+
+async def test_behind_a_long_writer_no_other_one_waits_long_and_the_swap_succeeds_once_it_has_gone(
+    ours: Shop, database_url: str
+) -> None:
+    await ours.tell(placed("a"), placed("b"))
+    async with ours.fed.pool.acquire() as writer:
+        async with writer.transaction():
+            await writer.execute("UPDATE projector.orders SET revision = revision WHERE order_id = 'b'")
+            rebuilding, tried = started(ours, database_url)
+            await tried.wait()
+            for number in range(20):
+                async with asyncio.timeout(2):
+                    await ours.tell(placed(f"o-{number}"))
+                await asyncio.wait([rebuilding], timeout=0.1)
+            assert not rebuilding.done()
+        assert (await rebuilding).state == "swapped"
+    assert await ours.differences() == []
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: a snapshot from before the shadow finds the tables that take over empty")
+async def test_a_report_that_began_before_the_rebuild_sees_all_orders(ours: Shop, database_url: str) -> None:
+    """It looks at the read models for the first time after the swap, in the snapshot that it has had since before: the
+    swap has to wait for it, or it sees what isn't true."""
+    await ours.tell(placed("a"), placed("b", customer="c-2"))
+    async with ours.fed.pool.acquire() as report:
+        async with report.transaction(isolation="repeatable_read", readonly=True):
+            await report.fetchval("SELECT count(*) FROM pg_class")
+            rebuilding = asyncio.ensure_future(rebuild(database_url))
+            await asyncio.wait([rebuilding], timeout=5)  # it may wait for the report's end
+            seen = await report.fetchval("SELECT count(*) FROM read_model.order_summary")
+        await rebuilding
+    assert seen == 2

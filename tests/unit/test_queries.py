@@ -21,6 +21,7 @@ FILES = (
     "consumer/letters.sql",
     "consumer/proof.sql",
     "consumer/read_models.sql",
+    "consumer/verification.sql",
     "cli/demo.sql",
     "testkit/queries.sql",
     "schemas/ddl/runner.sql",

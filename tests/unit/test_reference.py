@@ -221,10 +221,10 @@ def test_removing_a_sku_removes_each_of_its_lines() -> None:
     assert ([line["sku"] for line in row["lines"]], row["total"]) == (["cup"], 3)
 
 
-def test_a_price_keeps_its_text_a_number_gets_its_shortest_and_lines_placed_stay_apart() -> None:
-    sent = ["12.50", "007.0", Decimal("12.50"), Decimal("100.0")]
+def test_a_price_keeps_its_text_a_number_its_digits_and_lines_placed_stay_apart() -> None:
+    sent = ["12.50", "007.0", Decimal("12.50"), Decimal("1e2"), Decimal("-0.00")]
     lines = summary(lines=[{**PEN, "unit_price": price} for price in sent])["lines"]
-    assert [line["unit_price"] for line in lines] == ["12.50", "007.0", "12.5", "100"]
+    assert [line["unit_price"] for line in lines] == ["12.50", "007.0", "12.50", "100", "0"]
 
 
 def test_no_quantity_is_too_large_to_be_counted_to_the_last_cent() -> None:

@@ -79,7 +79,7 @@ def test_an_erasure_is_a_record_without_a_value() -> None:
 @pytest.mark.parametrize(
     ("price", "said"),
     [
-        (Decimal("12.50"), "12.5"),
+        (Decimal("12.50"), "12.50"),
         (Decimal("99999999999999.9999"), "99999999999999.9999"),
         (12.1, "12.1"),
         (7, "7"),
