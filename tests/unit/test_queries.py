@@ -88,9 +88,11 @@ def readers(file: str) -> list[ast.Module]:
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom) and any(alias.name == "SQL" for alias in node.names)
         }
-        if file in {SHARED.get(module or "") for module in shared}:
-            found.append(tree)
-        elif (package, name) in arguments or (name == "runner.sql" and any(one.value == name for one in strings(tree))):
+        if (
+            file in {SHARED.get(module or "") for module in shared}
+            or (package, name) in arguments
+            or (name == "runner.sql" and any(one.value == name for one in strings(tree)))
+        ):
             found.append(tree)
     return found
 

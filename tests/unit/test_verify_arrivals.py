@@ -101,7 +101,13 @@ def test_an_event_without_data_has_none() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1.50", Decimal("1.50")), ("[1, 1e2]", [1, Decimal(100)]), ("1" + "0" * 5000, Decimal(10) ** 5000), ("-0", 0)],
+    [
+        ("0.1", Decimal("0.1")),
+        ("1.50", Decimal("1.50")),
+        ("[1, 1e2]", [1, Decimal(100)]),
+        ("1" + "0" * 5000, Decimal(10) ** 5000),
+        ("-0", 0),
+    ],
 )
 def test_numbers_are_read_exactly(text: str, value: Any) -> None:
     assert exact_json.parsed(text) == value
