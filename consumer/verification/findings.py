@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from consumer import reference
@@ -77,7 +78,7 @@ class Findings:
         check.expected += len(expected)
         check.found += len(actual)
         keys = key or BOOK_KEYS.get(name) or reference.KEYS[name]
-        differences = reference.compare(expected, actual, keys, sys.maxsize)
+        differences = reference.compare(*_unequal(expected, actual, keys), keys, sys.maxsize)
         check.differences += len(differences)
         check.first += differences[: self.limit - len(check.first)]
 
@@ -87,3 +88,21 @@ class Findings:
         check.differences += 1
         if len(check.first) < self.limit:
             check.first.append(Difference(key, column, expected, found))
+
+
+def _unequal(expected: Sequence[Row], actual: Sequence[Row], key: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """Both sides without the rows that have an equal on the other: nearly all, and faster told than compared."""
+    key_of = itemgetter(*key)
+    there = {key_of(row): row for row in actual}
+    if len(there) < len(actual):  # some key is there twice
+        return list(expected), list(actual)
+    unequal = []
+    for row in expected:
+        found = there.get(key_of(row))
+        if found is not None and (
+            found == row or all(column in found and found[column] == row[column] for column in row)
+        ):
+            del there[key_of(row)]
+        else:
+            unequal.append(row)
+    return unequal, list(there.values())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import md5
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from consumer.read_models import READ_MODELS, Contribution, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.spill import Ranges, Spill, pieces, scratch
 from consumer.verification import log, own_code
-from consumer.verification.arrivals import BOOK_KEYS, Arrival, letter_row
+from consumer.verification.arrivals import BOOK_KEYS, Arrival, letter_row, unpacked
 from consumer.verification.findings import Findings
 from consumer.verification.log import Orderless
 from consumer.verification.orders import SUMS, Asked, Orders
@@ -131,10 +131,8 @@ class _Run:
             await self._read_log(stack, spill, ranges)
         for number in range(len(ranges)):
             self._progress("ranges of orders compared", number, len(ranges))
-            for span, arrivals in pieces(
-                spill, number, ranges.span(number), attrgetter("order_id"), plan.size * _LARGER
-            ):
-                await orders.check(await self._narrowed(Span(*span)), arrivals)
+            for span, arrivals in pieces(spill, number, ranges.span(number), itemgetter(1), plan.size * _LARGER):
+                await orders.check(await self._narrowed(Span(*span)), map(unpacked, arrivals))
             spill.forget(number)
             await orders.add_up(Span(*ranges.span(number)))
         for one in sums.values():
@@ -183,7 +181,7 @@ class _Run:
                     self._orderless(item)
                 elif self._takes(item):
                     text = item.said.text if item.said is not None else None
-                    spill.add(ranges.of(item.order_id), item, 1 + len(text or "") // _TEXT)
+                    spill.add(ranges.of(item.order_id), item.packed(), 1 + len(text or "") // _TEXT)
             self._progress("records of the log read", self._findings.records, total)
 
     def _takes(self, item: Arrival) -> bool:

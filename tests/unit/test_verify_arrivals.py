@@ -107,6 +107,7 @@ def test_an_event_without_data_has_none() -> None:
         ("[1, 1e2]", [1, Decimal(100)]),
         ("1" + "0" * 5000, Decimal(10) ** 5000),
         ("-0", 0),
+        (" [" + "9" * 5000 + "] ", [Decimal("9" * 5000)]),
     ],
 )
 def test_numbers_are_read_exactly(text: str, value: Any) -> None:
