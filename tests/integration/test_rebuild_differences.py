@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from consumer import order_store
 from consumer.install import makes
 from consumer.read_models import READ_MODELS
 from consumer.read_models.kinds import Stored
@@ -161,6 +164,21 @@ async def test_what_is_only_newer_is_no_difference(beside: Shop) -> None:
     await beside.erase("newer", "b")
     assert (await compared(beside)).counts == {}
     await beside.give(demo_stream(30, 23, topic=TOPIC).deliveries, 1)
+    assert (await compared(beside)).counts == {}
+
+
+async def test_what_is_written_while_it_compares_is_no_difference(
+    beside: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the states were compared, and after the notes were read."""
+    read = order_store.read
+
+    async def and_more_is_written(*arguments: Any, **more: Any) -> Any:
+        if more.get("schema") == "projector_shadow":
+            await asyncio.ensure_future(beside.tell(confirmed("b", 2), placed("new"), placed("other", customer="c-2")))
+        return await read(*arguments, **more)
+
+    monkeypatch.setattr("consumer.rebuild.compare.order_store.read", and_more_is_written)
     assert (await compared(beside)).counts == {}
 
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from consumer.rebuild.swap import MOST
-from consumer.rebuild.terms import Outcome
 from consumer.reference import Event
+from testkit.deadline import eventually
 from tests.support.engine import attributes, placed
 from tests.support.rebuilding import POINTS, Beside, Shop, Steps, leftovers, rebuild, shop
 from tests.support.redelivery import confirmed, of_version, retry, run_as_older
@@ -124,9 +124,11 @@ async def test_writers_that_wait_for_the_swap_write_to_the_new_tables(ours: Shop
 async def _locked_out(ours: Shop, writers: int) -> None:
     """Wait until so many wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    async with asyncio.timeout(10):
-        while await ours.fed.value(waiting) < writers:
-            pass
+
+    async def wait() -> bool:
+        return bool(await ours.fed.value(waiting) >= writers)
+
+    await eventually(wait, 10, 0)
 
 
 async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded(ours: Shop, database_url: str) -> None:
@@ -146,51 +148,42 @@ async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded
 # Who is in the way of the swap
 
 
-def started(ours: Shop, database_url: str) -> tuple[asyncio.Future[Outcome], asyncio.Event]:
-    """A rebuild, and what is set when it has tried to swap."""
-    tried = asyncio.Event()
-
-    async def trying() -> None:
-        tried.set()
-
-    return asyncio.ensure_future(rebuild(database_url, at={"rebuild_compare": trying})), tried
-
-
-async def test_behind_a_long_reader_no_other_one_waits_long_and_the_swap_succeeds_once_it_has_gone(
-    ours: Shop, database_url: str
-) -> None:
+async def beside_a_long_one(ours: Shop, url: str, statement: str, rounds: int) -> None:
+    """A transaction holds what this statement takes from before the swap on; reads and writes go on beside it."""
     await ours.tell(placed("a"))
-    async with ours.fed.pool.acquire() as reader:
-        async with reader.transaction():
-            await reader.fetch("SELECT * FROM read_model.customer_summary")
-            rebuilding, tried = started(ours, database_url)
-            await tried.wait()
-            for number in range(40):
-                async with asyncio.timeout(1):
-                    assert await ours.fed.value("SELECT count(*) FROM read_model.order_summary") == number + 1
-                    await ours.tell(placed(f"o-{number}"))
-                await asyncio.wait([rebuilding], timeout=0.05)
-            assert not rebuilding.done()
+    async with ours.fed.pool.acquire() as long_one:
+        transaction = long_one.transaction()
+
+        async def begin() -> None:
+            await transaction.start()
+            await long_one.execute(statement)
+
+        steps = Steps({"rebuild_compare": begin})
+        rebuilding = asyncio.ensure_future(rebuild(url, at=steps))
+        await eventually(lambda: rebuilding.done() or "rebuild_compare" in steps.reached, 30)
+        for number in range(rounds):
+            async with asyncio.timeout(2):
+                assert await ours.fed.value("SELECT count(*) FROM read_model.order_summary") == number + 1
+                await ours.tell(placed(f"o-{number}"))
+            await asyncio.wait([rebuilding], timeout=0.05)
+        assert not rebuilding.done()
+        await transaction.commit()
         assert (await rebuilding).state == "swapped"
     assert await ours.differences() == []
 
 
-async def test_behind_a_long_writer_no_other_one_waits_long_and_the_swap_succeeds_once_it_has_gone(
-    ours: Shop, database_url: str
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_model.customer_summary",
+        "SELECT * FROM projector.orders",
+        "UPDATE projector.orders SET revision = revision WHERE order_id = 'a'",
+    ],
+)
+async def test_nobody_waits_long_behind_a_swap_that_waits_and_it_succeeds_once_it_can(
+    ours: Shop, database_url: str, statement: str
 ) -> None:
-    await ours.tell(placed("a"), placed("b"))
-    async with ours.fed.pool.acquire() as writer:
-        async with writer.transaction():
-            await writer.execute("UPDATE projector.orders SET revision = revision WHERE order_id = 'b'")
-            rebuilding, tried = started(ours, database_url)
-            await tried.wait()
-            for number in range(20):
-                async with asyncio.timeout(2):
-                    await ours.tell(placed(f"o-{number}"))
-                await asyncio.wait([rebuilding], timeout=0.1)
-            assert not rebuilding.done()
-        assert (await rebuilding).state == "swapped"
-    assert await ours.differences() == []
+    await beside_a_long_one(ours, database_url, statement, rounds=30)
 
 
 @pytest.mark.xfail(strict=True, reason="BUG: a snapshot from before the shadow finds the tables that take over empty")

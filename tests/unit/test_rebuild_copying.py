@@ -46,6 +46,8 @@ def _meant(escape: re.Match[str]) -> str:
 @given(rows(_NASTY) | rows(_TEXT))
 @example([[None]])
 @example([[""]])
+@example([[NULL]])
+@example([[NULL, None], ["a", "b"]])
 @example([["\\."]])
 @example([["\\N", "\\x1e"], [NULL, None]])
 @example([["a\tb"], ["c"]])
