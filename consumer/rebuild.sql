@@ -248,11 +248,17 @@ SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass)
 FROM pg_trigger AS t
 WHERE t.tgfoid = 'projector.touch_orders()'::regprocedure AND NOT t.tgisinternal;
 
+-- name: capture_off
+-- The statements that switch it off: that waits for writers, not for readers.
+SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname)
+FROM pg_trigger AS t
+WHERE t.tgfoid = 'projector.touch_orders()'::regprocedure AND NOT t.tgisinternal AND t.tgenabled <> 'D';
+
 -- name: capture_there
--- Are they all there?
+-- Are they all there, and on?
 SELECT count(*) = 3
 FROM pg_trigger
-WHERE tgfoid = 'projector.touch_orders()'::regprocedure AND tgrelid = 'projector.orders'::regclass;
+WHERE tgfoid = 'projector.touch_orders()'::regprocedure AND tgrelid = 'projector.orders'::regclass AND tgenabled = 'O';
 
 -- name: capture_any
 -- Is any of them there?

@@ -7,7 +7,7 @@ notes every order that is written; what is noted is folded again until both side
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -125,12 +125,19 @@ async def capture(connection: Connection) -> bool:
 
 
 async def release(connection: Connection) -> None:
-    """Note nothing any more."""
+    """Note nothing any more. To take the triggers away needs a moment without readers: where there is none they stay,
+    switched off, until the next rebuild."""
 
-    async def work() -> None:
+    async def switch_off() -> None:
+        await _all(connection, await connection.fetch(SQL["capture_off"]))
+        await connection.execute(SQL["touched_clear"])
+
+    async def take_away() -> None:
         await end_capture(connection)
 
-    await patiently(connection, work)
+    await patiently(connection, switch_off)
+    with suppress(TryAgain):
+        await patiently(connection, take_away, patience=0)
 
 
 async def end_capture(connection: Connection) -> None:

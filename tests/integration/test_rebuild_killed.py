@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -245,7 +246,12 @@ async def test_what_postgresql_refuses_is_on_record_and_nothing_is_noted_any_mor
 
 def _builders() -> list[psutil.Process]:
     """The processes that build ranges for this one."""
-    return [one for one in psutil.Process().children() if "--multiprocessing-fork" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process().children():
+        with suppress(psutil.ZombieProcess):
+            if "--multiprocessing-fork" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 async def test_a_process_that_is_killed_ends_the_run_and_the_next_one_goes_on(ours: Shop, database_url: str) -> None:
