@@ -28,8 +28,10 @@ from tests.mutations.engine import ENGINE
 from tests.mutations.fleet import FLEET
 from tests.mutations.letters import LETTERS
 from tests.mutations.mutant import Mutant
+from tests.mutations.rebuild import REBUILD
+from tests.mutations.swap import SWAP
 
-MUTANTS = (*ENGINE, *LETTERS, *FLEET)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take

@@ -31,7 +31,7 @@ P0, P1 = Place("t", 0), Place("t", 1)
 
 
 def test_every_row_of_the_matrix_has_a_fault_and_each_says_what_shows_it() -> None:
-    assert {each.number for each in FAULTS} == set(range(1, 41))
+    assert {each.number for each in FAULTS} == {*range(1, 41), *range(46, 51)}
     assert len({each.id for each in FAULTS}) == len(FAULTS) >= 35
     assert [each.id for each in FAULTS if not each.shown_by] == []
 
