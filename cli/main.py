@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cli import archive, dead_letters, demo, fleet, rebuild, replay, services, simulate, status, verify
+from cli import archive, dead_letters, demo, fleet, prune, rebuild, replay, services, simulate, status, verify
 from schemas.errors import ProjectorError, Stuck, TryAgain
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("verify")(verify.verify)
 app.command("rebuild")(rebuild.rebuild)
 app.command("rollback")(rebuild.rollback)
 app.command("archive")(archive.archive)
+app.command("prune")(prune.prune_ledger)
 app.add_typer(dead_letters.app, name="dead-letters")
 
 FOUND_WRONG, BAD_USAGE, UNREACHABLE = 1, 2, 3

@@ -58,6 +58,17 @@ async def known(connection: Connection, identities: Sequence[Identity], numbers:
     return await _among(connection, "ledger_known", identities, numbers)
 
 
+async def pruned(connection: Connection, order_ids: Sequence[str]) -> dict[str, int]:
+    """Up to which versions the history of these orders was dropped; those of which nothing was are left out."""
+    rows = await connection.fetch(_SQL["pruned_among"], order_ids) if order_ids else []
+    return {row["order_id"]: row["version"] for row in rows}
+
+
+async def pruned_orders(connection: Connection) -> int:
+    """How many orders have lost their history."""
+    return int(await connection.fetchval(_SQL["pruned_any"]))
+
+
 async def pending(connection: Connection, identities: Sequence[Identity], numbers: SourceNumbers) -> set[Identity]:
     """Those among the identities that are parked or in dead letters."""
     return await _among(connection, "pending_known", identities, numbers)
@@ -120,7 +131,7 @@ def copy_row(event: Event, source_no: str) -> list[str | None]:
 
 async def erase(connection: Connection, order_ids: Sequence[str]) -> None:
     """Forget the history of orders, and all that waits or lies in dead letters for them."""
-    for query in ("ledger_erase", "parked_erase", "letters_erase"):
+    for query in ("ledger_erase", "parked_erase", "letters_erase", "pruned_erase"):
         await connection.execute(_SQL[query], order_ids)
 
 

@@ -79,8 +79,21 @@ class Projection:
             if careful
             else list({identity(event) for event in events if event.version <= _version(orders, event.order_id)})
         )
-        applied = await ledger.known(connection, doubtful, self.sources)
-        return applied | await ledger.pending(connection, everyone, self.sources)
+        known = await ledger.known(connection, doubtful, self.sources)
+        known |= await ledger.pending(connection, everyone, self.sources)
+        return known | await self._forgotten(connection, events, orders, known)
+
+    async def _forgotten(
+        self, connection: Connection, events: list[Event], orders: order_store.Orders, known: set[Identity]
+    ) -> set[Identity]:
+        """Identities of versions whose history was dropped: that the id was another one can't be told any more."""
+        behind = [
+            event
+            for event in events
+            if event.version <= _version(orders, event.order_id) and identity(event) not in known
+        ]
+        pruned = await ledger.pruned(connection, sorted({event.order_id for event in behind}))
+        return {identity(event) for event in behind if event.version <= pruned.get(event.order_id, 0)}
 
     async def _waiting(self, connection: Connection, order_ids: Sequence[str]) -> pending.Waiting:
         """What is parked for these orders. Its sources have their numbers, though this process may never have met

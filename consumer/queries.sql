@@ -161,6 +161,18 @@ ON CONFLICT DO NOTHING;
 -- An erased order's history.
 DELETE FROM projector.ledger WHERE order_id = ANY($1::text[]);
 
+-- name: pruned_among
+-- Up to which versions the history of these orders was dropped.
+SELECT order_id, version FROM projector.pruned_orders WHERE order_id = ANY($1::text[]);
+
+-- name: pruned_any
+-- How many orders' histories were dropped.
+SELECT count(*) FROM projector.pruned_orders;
+
+-- name: pruned_erase
+-- An erased order leaves no such note.
+DELETE FROM projector.pruned_orders WHERE order_id = ANY($1::text[]);
+
 -- name: pending_known
 -- Which of these identities are parked or in dead letters? A letter that was retried says nothing any more: where its
 -- event is now says it.

@@ -11,6 +11,10 @@ JOIN pg_settings AS s USING (name);
 -- What is read stays what it is until the end: a swap would show this snapshot empty tables, and has to wait.
 LOCK TABLE {relations} IN ACCESS SHARE MODE;
 
+-- name: pruned
+-- Of how many orders, or of this one, the history was dropped.
+SELECT count(*) FROM projector.pruned_orders WHERE $1::text IS NULL OR order_id = $1;
+
 -- name: checkpoints
 -- How far each partition is applied, of these topics and of others.
 SELECT topic, partition, next_offset, topic = ANY($1::text[]) AS ours
@@ -43,11 +47,12 @@ WHERE ('x' || left(md5($3::text || order_id), 8))::bit(32)::bigint < $4;
 
 -- name: orders
 -- How orders stand. Version 0 and not erased: nothing has come of them yet.
-SELECT order_id, version, erased, placed_at IS NOT NULL AS placed
-FROM projector.orders
-WHERE order_id >= $1
-  AND ($2::text IS NULL OR order_id < $2)
-  AND ($3::text[] IS NULL OR order_id = ANY($3));
+SELECT o.order_id, o.version, o.erased, o.placed_at IS NOT NULL AS placed, coalesce(p.version, 0) AS pruned
+FROM projector.orders AS o
+LEFT JOIN projector.pruned_orders AS p USING (order_id)
+WHERE o.order_id >= $1
+  AND ($2::text IS NULL OR o.order_id < $2)
+  AND ($3::text[] IS NULL OR o.order_id = ANY($3));
 
 -- name: applied
 -- Which events orders have, without their data.

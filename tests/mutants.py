@@ -28,10 +28,12 @@ from tests.mutations.engine import ENGINE
 from tests.mutations.fleet import FLEET
 from tests.mutations.letters import LETTERS
 from tests.mutations.mutant import Mutant
+from tests.mutations.prune import PRUNE
 from tests.mutations.rebuild import REBUILD
 from tests.mutations.swap import SWAP
+from tests.mutations.verification import VERIFICATION
 
-MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take

@@ -74,9 +74,9 @@ async def compare(connection: Connection, plan: Plan, models: Sequence[Stored]) 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         if not await connection.fetchval(SQL["orders_any"]):
             return found
-        await _rows(connection, found, STATES, ["order_id"], STATES, meant="version > 0 OR erased")
+        await _rows(connection, found, STATES, ["order_id"], STATES, "states_differ")
         if plan.ledger:
-            await _rows(connection, found, TIMELINE, ["order_id", "version"], "ledger")
+            await _rows(connection, found, TIMELINE, ["order_id", "version"], "ledger", "histories_differ")
         touched = [row["order_id"] for row in await connection.fetch(SQL["touched_read"])]
         live = await order_store.read(connection, touched)
         shadow = await order_store.read(connection, touched, schema=SHADOW)
@@ -89,19 +89,18 @@ async def compare(connection: Connection, plan: Plan, models: Sequence[Stored]) 
 
 
 async def _rows(
-    connection: Connection, found: Comparison, name: str, keys: Sequence[str], table: str, meant: str = "true"
+    connection: Connection, found: Comparison, name: str, keys: Sequence[str], table: str, query: str = "rows_differ"
 ) -> None:
     shared = [row["attname"] for row in await connection.fetch(SQL["columns_shared"], SHADOW, table)]
     columns = [column for column in shared if column not in _NOT_COMPARED.get(table, ())]
-    query = SQL["rows_differ"].format(
+    text = SQL[query].format(
         keys=", ".join(map(quoted, keys)),
         sorted_keys=", ".join(f'{quoted(key)} COLLATE "C"' if key == "order_id" else quoted(key) for key in keys),
         columns=", ".join(map(quoted, columns)),
         live=f"{quoted(HOME)}.{quoted(table)}",
         shadow=f"{quoted(SHADOW)}.{quoted(table)}",
-        meant=meant,
     )
-    rows = await connection.fetch(query, SHOWN)
+    rows = await connection.fetch(text, SHOWN)
     for place, row in enumerate(rows):
         key = tuple(row[name] for name in keys)
         rest = row["differing"] - len(rows) if place == len(rows) - 1 else 0

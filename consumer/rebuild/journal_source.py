@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumer import journal
+from consumer import journal, ledger
 from consumer.read_models.kinds import Stored
 from consumer.rebuild import bulk, shadow
 from consumer.rebuild.parts import Part
 from consumer.rebuild.plan import Plan, Source
 from runtime.settings import Settings
 from schemas.connection import Connection
+from schemas.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class FromJournal:
     source: Source = "journal"
 
     async def preflight(self, connection: Connection) -> None:
-        """Whether an order's history is whole shows as it is folded."""
+        """Refused if histories were dropped. Whether an order's is whole shows as it is folded."""
+        if dropped := await ledger.pruned_orders(connection):
+            raise Refused(f"the journal lacks the history of {dropped} orders: rebuild from the log or an archive")
 
     async def bounds(self, connection: Connection) -> list[str]:
         return await journal.bounds(connection, self.size)

@@ -13,6 +13,7 @@ from schemas.errors import Refused
 
 Source = Literal["log", "journal", "archive"]
 
+LEDGER = ("ledger", "pruned_orders")  # what it has, and what it has no more
 SUMMARY, TIMELINE = "order_summary", "order_timeline"
 
 
@@ -41,7 +42,7 @@ class Plan:
     @property
     def tables(self) -> list[str]:
         """The tables that take over, in schema projector."""
-        return [*([STATES] if self.states else []), *(["ledger"] if self.ledger else []), *self.stored]
+        return [*([STATES] if self.states else []), *(LEDGER if self.ledger else []), *self.stored]
 
     def as_json(self) -> dict[str, Any]:
         """What a run that goes on with another's work has to want too."""

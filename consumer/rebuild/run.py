@@ -24,7 +24,7 @@ from consumer.rebuild import as_of, duplicates, parts, records, shadow, unpark
 from consumer.rebuild.catch_up import CatchUp
 from consumer.rebuild.compare import Comparison, compare
 from consumer.rebuild.parts import Part
-from consumer.rebuild.plan import Plan, choose, whole
+from consumer.rebuild.plan import LEDGER, Plan, choose, whole
 from consumer.rebuild.records import Phase
 from consumer.rebuild.shadow import BEFORE, SHADOW, SQL
 from consumer.rebuild.swap import Swap, obstacles, until_swapped
@@ -174,7 +174,7 @@ class Rebuild:
             await self._look(connection)
             if self._options.throttle:
                 await self._until(began + self._progress.events / self._options.throttle)
-        names = [STATES, *plan.stored, *(["ledger"] if plan.ledger else [])]
+        names = [STATES, *plan.stored, *(LEDGER if plan.ledger else [])]
         try:
             await self._index(connection, names, stored)
         except asyncpg.UniqueViolationError:

@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from consumer.install import rebuild_lock
 from consumer.read_model_sql import TableSql
 from consumer.read_models.kinds import Contribution, Stored
-from consumer.rebuild.plan import Plan
+from consumer.rebuild.plan import LEDGER, Plan
 from runtime import postgres
 from runtime.settings import Settings
 from runtime.sql import Queries, quoted
@@ -87,7 +87,7 @@ async def tables(connection: Connection, schema: str) -> list[str]:
 async def create(connection: Connection, plan: Plan, models: Sequence[Stored], bounds: Sequence[str]) -> None:
     """Empty shadow tables, and the ranges of orders that are to fill them. In the caller's transaction."""
     await connection.execute(SQL["schema_create"].format(schema=quoted(SHADOW)))
-    for name in ("orders", *(["ledger"] if plan.ledger else [])):
+    for name in ("orders", *(LEDGER if plan.ledger else [])):
         await connection.execute(await connection.fetchval(SQL["like_live"], SHADOW, name))
     for model in models:
         sql = TableSql(model, SHADOW)

@@ -6,7 +6,7 @@ decided, live alone could know (a read model's code failed; PostgreSQL refused a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -120,12 +120,20 @@ def _said(event: Event) -> Said:
 
 @dataclass
 class Live:
-    """What the snapshot has of an order. `applied` is by version, without data; `parked` by identity."""
+    """What the snapshot has of an order. `applied` is by version, without data, and has none up to `pruned`, where the
+    history was dropped; `parked` is by identity."""
 
     version: int = 0
     erased: bool = False
     applied: dict[int, Identity] = field(default_factory=dict)
     parked: dict[Identity, int] = field(default_factory=dict)
+    pruned: int = 0
+
+    def remember(self, history: Iterable[Row]) -> None:
+        """What was dropped was as the log has it: nothing here says otherwise."""
+        for row in history:
+            if row["sequence"] <= self.pruned:
+                self.applied.setdefault(row["sequence"], (row["source"], row["id"]))
 
     def rows(self, order_id: str) -> Iterator[tuple[str, Row]]:
         """What the machinery's books have of it, each row with its book's name; letters apart."""

@@ -65,6 +65,8 @@ class Orders:
         await self._add_parked(span, live, by_order)
         self._add_erased(live, by_order)
         outcomes = {order_id: settling.settle(order_id, theirs) for order_id, theirs in by_order.items()}
+        for order_id, outcome in outcomes.items():
+            _of(live, order_id).remember(outcome.history)
         others = [
             order_id
             for order_id, outcome in outcomes.items()
@@ -74,7 +76,7 @@ class Orders:
             outcomes |= await self._as_live(span, live, {order_id: by_order[order_id] for order_id in others})
         if self._asked.books:
             self._books(live, outcomes)
-        await self._rows(span, outcomes)
+        await self._rows(span, outcomes, live)
         for model in self._asked.own:
             if isinstance(model, Document):
                 await self._document(span, model)
@@ -175,14 +177,17 @@ class Orders:
             findings.equal(name, equal[name])
             findings.compare(name, expected[name], actual[name])
 
-    async def _rows(self, span: Span, outcomes: Mapping[str, Outcome]) -> None:
+    async def _rows(self, span: Span, outcomes: Mapping[str, Outcome], live: Mapping[str, Live]) -> None:
         with localcontext(reference.EXACT):
             placed = [outcome.history for outcome in outcomes.values() if reference.is_placed(outcome.history)]
             orders = [row for history in placed if (row := self._summary(history)) is not None]
             expected = {"order_summary": orders, "fulfilment_queue": reference.queue(orders)}
             if "order_timeline" in self._asked.known:
                 expected["order_timeline"] = [
-                    reference.told(as_sent(event)) for outcome in outcomes.values() for event in outcome.history
+                    reference.told(as_sent(event))
+                    for order_id, outcome in outcomes.items()
+                    for event in outcome.history
+                    if event["sequence"] > _of(live, order_id).pruned
                 ]
             for name in ROWS:
                 if name in self._asked.known:

@@ -129,6 +129,8 @@ class _Run:
         spill = Spill(self._directory)
         if plan.source == "log":
             await self._read_log(stack, spill, ranges)
+        elif dropped := await self._snapshot.pruned(plan.order_id):
+            raise Refused(f"the journal lacks the history of {dropped} orders: verify by the log")
         for number in range(len(ranges)):
             self._progress("ranges of orders compared", number, len(ranges))
             for span, arrivals in pieces(spill, number, ranges.span(number), itemgetter(1), plan.size * _LARGER):

@@ -38,7 +38,7 @@ _PATIENT = {
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
 }
-_MACHINERY = ("ledger", "event_sources", "orders", "parked_events", "dead_letters", "checkpoints")
+_MACHINERY = ("ledger", "event_sources", "orders", "parked_events", "dead_letters", "checkpoints", "pruned_orders")
 _PAGE = 1_000  # letters, or rows of a whole read model, at a time
 _STATES = 5_000  # orders' states at a time
 _ALL = 2**32  # what a hash is below
@@ -84,6 +84,10 @@ class Snapshot:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    async def pruned(self, order_id: str | None) -> int:
+        """Of how many orders, or of this one, the history was dropped."""
+        return int((await self._fetch("pruned", order_id))[0][0])
+
     async def checkpoints(self, topics: Sequence[str]) -> tuple[dict[TopicPartition, int], list[str]]:
         """Up to where each partition of these topics is applied, and the other topics that have checkpoints."""
         rows = await self._fetch("checkpoints", list(topics))
@@ -106,7 +110,10 @@ class Snapshot:
 
     async def live(self, span: Span) -> dict[str, Live]:
         """How the orders of a span stand, which events they have and what waits for them."""
-        found = {row["order_id"]: Live(row["version"], row["erased"]) for row in await self._fetch("orders", *span)}
+        found = {
+            row["order_id"]: Live(row["version"], row["erased"], pruned=row["pruned"])
+            for row in await self._fetch("orders", *span)
+        }
         for row in await self._fetch("applied", *span):
             live = found.setdefault(row["order_id"], Live())
             live.applied[row["version"]] = (row["event_source"] or "", row["event_id"])

@@ -146,8 +146,8 @@ ENGINE = (
     Mutant(
         "erasure forgets the history",
         "consumer/ledger.py",
-        '    for query in ("ledger_erase", "parked_erase", "letters_erase"):',
-        '    for query in ("parked_erase", "letters_erase"):',
+        '    for query in ("ledger_erase", "parked_erase", "letters_erase", "pruned_erase"):',
+        '    for query in ("parked_erase", "letters_erase", "pruned_erase"):',
         (_PROCESSOR,),
     ),
 )

@@ -18,6 +18,7 @@ FILES = (
     "consumer/queries.sql",
     "consumer/journal.sql",
     "consumer/rebuild.sql",
+    "consumer/prune.sql",
     "consumer/letters.sql",
     "consumer/proof.sql",
     "consumer/read_models.sql",

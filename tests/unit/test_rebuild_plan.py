@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from consumer.install import STATES, makes
 from consumer.read_models import READ_MODELS, View
-from consumer.rebuild.plan import Plan, Source, choose, whole
+from consumer.rebuild.plan import LEDGER, Plan, Source, choose, whole
 from schemas.errors import Refused
 
 STORED = ("customer_summary", "product_sales_daily", "fulfilment_queue")
@@ -51,9 +51,9 @@ def test_states_take_over_with_all_that_follows_from_them_and_else_only_what_was
 @pytest.mark.parametrize(
     ("names", "takes_over", "tables"),
     [
-        ((), (*ALL, "order_timeline"), (STATES, "ledger", *STORED)),
-        (("order_timeline",), ("order_timeline",), ("ledger",)),
-        (("order_timeline", "order_summary"), (*ALL, "order_timeline"), (STATES, "ledger", *STORED)),
+        ((), (*ALL, "order_timeline"), (STATES, *LEDGER, *STORED)),
+        (("order_timeline",), ("order_timeline",), (*LEDGER,)),
+        (("order_timeline", "order_summary"), (*ALL, "order_timeline"), (STATES, *LEDGER, *STORED)),
         (("customer_summary",), ("customer_summary",), ("customer_summary",)),
         (("order_summary",), ALL, ALL),
     ],
