@@ -126,15 +126,15 @@ GRANT SELECT ON projector.checkpoints TO projector_api;
 
 
 -- ---------------------------------------------------------------------------------------------------
--- Rebuilds read the machinery, and may become the owner: PostgreSQL renames, drops and replaces for
--- owners alone, and only what the owner makes has the rights below from the start. NOINHERIT: until
--- SET ROLE projector_owner is said, it is a reader.
+-- Rebuilds and pruning, which may become the owner: PostgreSQL renames, drops and replaces for owners
+-- alone, and only what the owner makes has the rights below from the start. NOINHERIT: until
+-- SET ROLE projector_owner is said, it is a reader, of what readers see too: that is what verify needs.
 -- ---------------------------------------------------------------------------------------------------
 
 ALTER ROLE projector_rebuild NOINHERIT;
 GRANT projector_owner TO projector_rebuild;
-GRANT USAGE ON SCHEMA projector TO projector_rebuild;
-GRANT SELECT ON ALL TABLES IN SCHEMA projector TO projector_rebuild;
+GRANT USAGE ON SCHEMA projector, read_model TO projector_rebuild;
+GRANT SELECT ON ALL TABLES IN SCHEMA projector, read_model TO projector_rebuild;
 
 
 -- ---------------------------------------------------------------------------------------------------
@@ -146,4 +146,4 @@ ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA projector
 ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA projector
     GRANT SELECT ON TABLES TO projector_rebuild;
 ALTER DEFAULT PRIVILEGES FOR ROLE projector_owner IN SCHEMA read_model
-    GRANT SELECT ON TABLES TO projector_api;
+    GRANT SELECT ON TABLES TO projector_api, projector_rebuild;

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from consumer.prune import prune
 from consumer.rebuild.leftovers import cancel, drop_old
 from consumer.rebuild.one_order import rebuild_order
 from consumer.rebuild.rollback import rollback
 from consumer.reference import settle
+from consumer.verification.run import Plan, verify
 from schemas.errors import Refused
 from tests.integration import test_roles as roles
 from tests.support.engine import engine, placed
@@ -32,7 +35,7 @@ async def worker(server: roles.Shop) -> AsyncIterator[Shop]:
         await administrator.execute(
             "TRUNCATE projector.ledger, projector.orders, projector.parked_events, projector.dead_letters, "
             "projector.checkpoints, projector.customer_summary, projector.product_sales_daily, "
-            "projector.fulfilment_queue, projector.rebuilds"
+            "projector.fulfilment_queue, projector.rebuilds, projector.pruned_orders"
         )
     async with engine(server.url_as("worker")) as made:
         yield Shop(made)
@@ -72,6 +75,28 @@ async def test_its_login_rebuilds_while_a_worker_writes_and_goes_back_and_drops(
     assert {*await drop_old(settings_of(url))} >= {"orders", "customer_summary"}
     async with server.session() as administrator:
         assert await administrator.fetchval("SELECT to_regnamespace('projector_before') IS NULL")
+
+
+async def test_its_login_prunes_and_nobody_else(server: roles.Shop, worker: Shop) -> None:
+    await worker.tell(placed("a"), confirmed("a", 2))
+    for other in ("worker", "operator", "api"):
+        with pytest.raises(Refused):
+            await prune(settings_of(server.url_as(other)), timedelta(days=1), None)
+    assert (await prune(settings_of(server.url_as("rebuild")), timedelta(days=1), None)).events == 2
+    worker.fed.send(placed("a"))
+    assert (await worker.fed.run()).counts["duplicate"] == 1
+    await worker.erase("a")
+    assert await wrong(server, worker) == []
+
+
+async def test_who_may_read_everything_verifies(server: roles.Shop, worker: Shop) -> None:
+    await worker.tell(placed("a"), confirmed("a", 2))
+    for other in ("worker", "operator", "api"):
+        with pytest.raises(Refused, match="permission denied"):
+            await verify(settings_of(server.url_as(other)), Plan(source="journal"))
+    assert (await verify(settings_of(server.url_as("rebuild")), Plan(source="journal"))).differences == 0
+    await rebuild(server.url_as("rebuild"))
+    assert (await verify(settings_of(server.url_as("rebuild")), Plan(source="journal"))).differences == 0
 
 
 async def test_an_operator_retries_while_it_runs(server: roles.Shop, worker: Shop) -> None:
