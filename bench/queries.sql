@@ -205,3 +205,54 @@ ORDER BY 2 DESC;
 -- How many updates found room on their page and left the indexes alone.
 SELECT relname AS name, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_hot_upd AS hot
 FROM pg_stat_user_tables WHERE schemaname = 'projector' AND n_tup_ins > 0 ORDER BY 1;
+
+-- name: ledger_empty
+-- A ledger with nothing in it.
+TRUNCATE projector.ledger;
+
+-- name: ledger_bare
+-- Rows are added faster without the key's index.
+ALTER TABLE projector.ledger DROP CONSTRAINT IF EXISTS ledger_pkey;
+
+-- name: ledger_no_versions
+-- And without the other one.
+ALTER TABLE projector.ledger DROP CONSTRAINT IF EXISTS ledger_order_version_key;
+
+-- name: ledger_fill
+-- Rows from number $1 to $2, as they would have come: five to an order, a second apart.
+INSERT INTO projector.ledger (event_uuid, source_no, version, occurred_at, order_id, event_type, data)
+SELECT CASE WHEN $4 THEN uuidv7(make_interval(secs => i - $2 - 10)) ELSE gen_random_uuid() END,
+       $3, i % 5 + 1, now() - make_interval(secs => $2 - i), 'o-' || (i / 5), 'order.placed', $5::text::jsonb
+FROM generate_series($1::bigint, $2::bigint) AS i;
+
+-- name: ledger_work_memory
+-- For the indexes.
+SET maintenance_work_mem = '1GB';
+
+-- name: ledger_key
+-- As the migration has it.
+ALTER TABLE projector.ledger ADD CONSTRAINT ledger_pkey PRIMARY KEY (event_uuid, source_no);
+
+-- name: ledger_versions
+-- As the migration has it.
+ALTER TABLE projector.ledger ADD CONSTRAINT ledger_order_version_key UNIQUE (order_id, version);
+
+-- name: ledger_vacuum
+-- Hint bits, statistics.
+VACUUM (ANALYZE) projector.ledger;
+
+-- name: ledger_rows
+-- How many there are.
+SELECT count(*) FROM projector.ledger;
+
+-- name: ledger_key_size
+-- Bytes of the key's index.
+SELECT pg_relation_size('projector.ledger_pkey');
+
+-- name: log_place
+-- How far the write-ahead log is.
+SELECT pg_current_wal_lsn()::text;
+
+-- name: log_since
+-- Bytes that it has grown by.
+SELECT pg_current_wal_lsn() - $1::text::pg_lsn;
