@@ -123,6 +123,8 @@ async def _drop(
 
 async def _archived(connection: Connection, settings: Settings, archive: str, now: datetime) -> datetime | None:
     """Up to when all that was processed is archived; and a mark for the next time."""
+    if others := [row["topic"] for row in await connection.fetch(_SQL["other_topics"], list(settings.topics))]:
+        raise Refused(f"the ledger has events of {', '.join(others)} too: name all topics in PROJECTOR_TOPICS")
     place = await asyncio.to_thread(Archive, archive, allow_plaintext=settings.allow_plaintext)
     async with observer(settings) as consumer:
         ends = await log_ends(consumer, await partitions_of(consumer, settings.topics))

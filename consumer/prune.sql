@@ -4,6 +4,10 @@
 -- The server's clock, by which rows say when they were processed.
 SELECT clock_timestamp();
 
+-- name: other_topics
+-- Topics beyond these from which something was applied.
+SELECT DISTINCT topic FROM projector.checkpoints WHERE topic <> ALL($1::text[]) AND next_offset > 0 ORDER BY topic;
+
 -- name: mark
 -- Note where the partitions end.
 INSERT INTO projector.log_marks (noted_at, topic, partition, "end")

@@ -134,6 +134,16 @@ async def test_what_was_processed_after_the_last_mark_that_the_archive_has_reach
     assert await database.fetchval("SELECT count(DISTINCT noted_at) FROM projector.log_marks") == 1
 
 
+async def test_topics_of_which_no_archive_is_asked_are_named(
+    settings: Settings, database: Connection, tmp_path: Path
+) -> None:
+    await applied(settings, orders(settings, "a"))
+    await database.execute("UPDATE projector.checkpoints SET topic = 'another' WHERE next_offset > 0")
+    await archived(settings, str(tmp_path / "archive"))
+    with pytest.raises(Refused, match="has events of another too: name all topics in PROJECTOR_TOPICS"):
+        await prune(settings, AGES, str(tmp_path / "archive"))
+
+
 @pytest.mark.parametrize("lost", ["its beginning", "a part of it"])
 async def test_an_archive_that_lacks_something_is_refused(
     settings: Settings, kafka_bootstrap: str, tmp_path: Path, lost: str
