@@ -133,17 +133,17 @@ async def release(connection: Connection) -> None:
         await connection.execute(SQL["touched_clear"])
 
     async def take_away() -> None:
-        await end_capture(connection)
+        for statement in await capture_drops(connection):
+            await connection.execute(statement)
 
     await patiently(connection, switch_off)
     with suppress(TryAgain):
         await patiently(connection, take_away, patience=0)
 
 
-async def end_capture(connection: Connection) -> None:
-    """The same in the caller's transaction."""
-    await _all(connection, await connection.fetch(SQL["capture_drop"]))
-    await connection.execute(SQL["touched_clear"])
+async def capture_drops(connection: Connection) -> list[str]:
+    """The statements that take the triggers away."""
+    return [row[0] for row in await connection.fetch(SQL["capture_drop"])]
 
 
 async def index(connection: Connection, names: Iterable[str], models: Sequence[Stored]) -> None:

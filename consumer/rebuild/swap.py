@@ -8,7 +8,7 @@ Either wait gives up soon, since everybody else would queue behind it, and is tr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ from consumer.install import STATES
 from consumer.read_model_sql import TableSql, reading_of
 from consumer.read_models import ReadModel
 from consumer.read_models.kinds import Stored
-from consumer.rebuild import records
+from consumer.rebuild import records, shadow
 from consumer.rebuild.catch_up import CatchUp
 from consumer.rebuild.records import State
-from consumer.rebuild.shadow import BEFORE, SQL, end_capture
+from consumer.rebuild.shadow import BEFORE, SQL
 from runtime import postgres
 from runtime.failpoints import Failpoints
 from runtime.sql import HOME, quoted
@@ -66,11 +66,13 @@ class Swap:
                 raise Unavailable("more was written than can be folded while writers wait")
             views = await self._views(connection)
             relations = [f"{quoted(view['schema'])}.{quoted(view['name'])}" for view in views] + everything
+            await self._remember(connection)
+            exchange = [*await shadow.capture_drops(connection), *self._exchange(), *self._renewed(views)]
             await _lock(connection, SQL["readers_wait"].format(relations=", ".join(relations)), READERS_WAIT)
             await failpoints.reach("rebuild_swap_locked")
-            await self._exchange(connection)
-            await self._renew(connection, views)
-            await self._remember(connection)
+            # At once: readers wait, and where there is much to do each way there and back takes long.
+            await connection.execute("\n".join(f"{statement.rstrip().rstrip(';')};" for statement in exchange))
+            await self._from_code(connection, views)
             await failpoints.reach("rebuild_swap")
 
     async def _views(self, connection: Connection) -> list[Any]:
@@ -79,36 +81,40 @@ class Swap:
         await connection.execute(SQL["usual_path"])
         return views
 
-    async def _exchange(self, connection: Connection) -> None:
-        await end_capture(connection)
+    async def _remember(self, connection: Connection) -> None:
+        """All that can be done while readers go on."""
         await connection.execute(SQL["schema_create"].format(schema=quoted(_MEANWHILE)))
         await connection.execute(SQL["swapped_create"].format(schema=quoted(_MEANWHILE)), list(self.tables))
-        for table in self.tables:
-            await _move(connection, table, HOME, _MEANWHILE)
-            await _move(connection, table, self.source, HOME)
-        if STATES not in self.tables:
-            await _move(connection, STATES, self.source, _MEANWHILE)
-        if self.source == BEFORE:
-            await connection.execute(SQL["schema_drop"].format(schema=quoted(BEFORE)))  # what it held is live now
-        rename = SQL["schema_rename"].format(schema=quoted(_MEANWHILE), name=quoted(BEFORE))
-        await connection.execute(rename)
-
-    async def _renew(self, connection: Connection, views: Sequence[Any]) -> None:
-        """Every view that reads the tables reads those that have their names now."""
-        ours = {model.name for model in self.views}
-        for view in views:
-            if view["schema"] != _READ_MODEL or view["name"] not in ours:
-                await connection.execute(view["again"])
-        there = {view["name"] for view in views if view["schema"] == _READ_MODEL}
-        for model in self.views:
-            await _view_from_code(connection, model, exists=model.name in there)
-
-    async def _remember(self, connection: Connection) -> None:
         for name, make in self.makes.items():
             await connection.execute(SQL["make_set"], name, make)
         if self.fenced:
             await connection.execute(SQL["fence"], "rebuild")
+        await connection.execute(SQL["touched_clear"])
         await records.end(connection, self.number, self.state)
+
+    def _exchange(self) -> Iterator[str]:
+        """The statements that put every table into the other's place."""
+        for table in self.tables:
+            yield _moved(table, HOME, _MEANWHILE)
+            yield _moved(table, self.source, HOME)
+        if STATES not in self.tables:
+            yield _moved(STATES, self.source, _MEANWHILE)
+        if self.source == BEFORE:
+            yield SQL["schema_drop"].format(schema=quoted(BEFORE))  # what it held is live now
+        yield SQL["schema_rename"].format(schema=quoted(_MEANWHILE), name=quoted(BEFORE))
+
+    def _renewed(self, views: Sequence[Any]) -> Iterator[str]:
+        """The statements by which every view that reads the tables reads those that have their names now."""
+        ours = {model.name for model in self.views}
+        for view in views:
+            if view["schema"] != _READ_MODEL or view["name"] not in ours:
+                yield view["again"]
+
+    async def _from_code(self, connection: Connection, views: Sequence[Any]) -> None:
+        """The views of what is of another make now."""
+        there = {view["name"] for view in views if view["schema"] == _READ_MODEL}
+        for model in self.views:
+            await _view_from_code(connection, model, exists=model.name in there)
 
 
 async def until_swapped(
@@ -168,9 +174,9 @@ async def _lock(connection: Connection, statement: str, patience: str) -> None:
     await connection.execute(SQL["statement_timeout"], "0")
 
 
-async def _move(connection: Connection, table: str, source: str, target: str) -> None:
+def _moved(table: str, source: str, target: str) -> str:
     name = f"{quoted(source)}.{quoted(table)}"
-    await connection.execute(SQL["table_to"].format(table=name, schema=quoted(target)))
+    return SQL["table_to"].format(table=name, schema=quoted(target))
 
 
 async def _view_from_code(connection: Connection, model: Stored, *, exists: bool) -> None:
