@@ -11,7 +11,7 @@ from tests.faults.fault import Fault
 from tests.faults.play import Played, play
 from tests.faults.stage import Stage
 
-pytestmark = pytest.mark.apache_kafka
+pytestmark = [pytest.mark.apache_kafka, pytest.mark.timeout(1_200)]
 
 
 async def test_nothing_is_lost_or_done_twice(fault: Fault, seed: int, stage: Stage, played: list[Played]) -> None:
