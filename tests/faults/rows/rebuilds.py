@@ -40,9 +40,9 @@ POINTS = (
 )  # in the order in which a run reaches them; one that goes on reaches those behind where the last one was killed
 
 FULL = os.environ.get("FAULTS") == "full"
-ROUNDS, WAYS = (2, 9) if FULL else (1, 2)  # rebuilds, and how often it goes back and there again after each
+ROUNDS, WAYS = 2, 9  # rebuilds, and how often it goes back and there again after each
 READERS = 8
-STALL = 0.5 if FULL else 2.0  # seconds that a reader may wait at most; beside other tests a machine is late by itself
+STALL = 0.5  # seconds that a reader may wait at most
 BLOCKED = 30.0  # seconds that somebody's transaction keeps the swap waiting
 _LONG = 300.0  # seconds for a rebuild to end, beside a load that takes all that the machine has
 
@@ -126,7 +126,6 @@ async def rebuild_killed(scene: Scene) -> None:
 @fault(
     47,
     "swaps under load, back and forth",
-    tier="short",
     rate=0,
     settings={"PROJECTOR_BATCH_SIZE": 1_000},
     limit=60.0,  # the events come as fast as this machine can take them beside a rebuild
