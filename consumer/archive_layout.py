@@ -149,11 +149,11 @@ def lost(segments: Iterable[Segment]) -> list[Ends]:
     return [Ends(one.first, one.end) for one in segments if one.lost]
 
 
-def other_log(segments: Sequence[Segment], log: Ends) -> str | None:
-    """Why these segments can't be of this log, as far as its ends say."""
-    if segments and log.end < segments[-1].end:
+def other_log(end: int, log: Ends) -> str | None:
+    """Why an archive that ends there can't be of this log, as far as the log's ends say."""
+    if log.end < end:
         return (
-            f"the archive's next offset is {segments[-1].end}, but the log's is {log.end}: the topic was made anew or "
+            f"the archive's next offset is {end}, but the log's is {log.end}: the topic was made anew or "
             "has lost its end, or this is another cluster; archive it to another place"
         )
     return None

@@ -87,7 +87,7 @@ class Archiver:
         shelf = _Shelf(self._place, one, None if self._check else _TAIL)
         segments = await _in_thread(shelf.look)
         done.next = segments[-1].end if segments else None
-        done.problem = archive_layout.other_log(segments, log) or await self._other_record(one, segments, log)
+        done.problem = archive_layout.other_log(done.next or 0, log) or await self._other_record(one, segments, log)
         tried = None
         while not done.problem:
             log = await self._first_now(one, log)

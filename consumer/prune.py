@@ -20,6 +20,7 @@ from typing import NamedTuple
 from aiokafka import TopicPartition
 
 from consumer.archive import Archive
+from consumer.archive_layout import other_log
 from consumer.install import check_schema
 from consumer.rebuild import shadow
 from consumer.rebuild.shadow import BEFORE, SHADOW
@@ -76,7 +77,9 @@ async def prune(
             if await shadow.there(connection, schema):
                 raise Refused(f"tables of a rebuild need the journal: end that with `projector rebuild {ended}`")
         now: datetime = await connection.fetchval(_SQL["now"])
-        archived: datetime | None = now if archive is None else await _archived(connection, settings, archive, now)
+        archived: datetime | None = (
+            now if archive is None else await _archived(connection, settings, archive, now, dry=dry)
+        )
         done = Pruned(now - keep, archived)
         if archived is None:
             return done
@@ -121,16 +124,23 @@ async def _drop(
     return row["orders"], row["events"]
 
 
-async def _archived(connection: Connection, settings: Settings, archive: str, now: datetime) -> datetime | None:
-    """Up to when all that was processed is archived; and a mark for the next time."""
+async def _archived(
+    connection: Connection, settings: Settings, archive: str, now: datetime, *, dry: bool
+) -> datetime | None:
+    """Up to when all that was processed is archived; and, unless `dry`, a mark for the next time."""
     if others := [row["topic"] for row in await connection.fetch(_SQL["other_topics"], list(settings.topics))]:
         raise Refused(f"the ledger has events of {', '.join(others)} too: name all topics in PROJECTOR_TOPICS")
     place = await asyncio.to_thread(Archive, archive, allow_plaintext=settings.allow_plaintext)
-    async with observer(settings) as consumer:
-        ends = await log_ends(consumer, await partitions_of(consumer, settings.topics))
     held = await asyncio.to_thread(_held, place, settings.topics)
+    async with observer(settings) as consumer:  # after the archive, which may be growing
+        ends = await log_ends(consumer, await partitions_of(consumer, settings.topics))
+    for one, span in held.items():
+        if one in ends and (why := other_log(span.end, ends[one])):
+            raise Refused(f"{one.topic}/{one.partition}: {why}")
     marks = [Mark(now, {one: log.end for one, log in ends.items()}), *await _marks(connection)]
     newest = reached(marks, held)
+    if dry:
+        return newest
     async with connection.transaction():
         places = sorted(ends)
         topics, partitions = [one.topic for one in places], [one.partition for one in places]

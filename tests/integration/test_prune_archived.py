@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from consumer.prune import Pruned, prune
 from consumer.rebuild.log_source import FromLog
@@ -22,6 +22,7 @@ from consumer.verification.run import Plan, Source, verify
 from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import Refused
+from testkit.deadline import eventually
 from testkit.plugin import MakeTopic
 from tests.support.archives import archived
 from tests.support.engine import placed, structured
@@ -132,6 +133,40 @@ async def test_what_was_processed_after_the_last_mark_that_the_archive_has_reach
     await long_ago(database)
     assert (await prune(settings, AGES, archive)).orders == 1
     assert await database.fetchval("SELECT count(DISTINCT noted_at) FROM projector.log_marks") == 1
+
+
+async def test_a_dry_run_notes_nothing(settings: Settings, database: Connection, tmp_path: Path) -> None:
+    await applied(settings, orders(settings, "a"))
+    await long_ago(database)
+    await archived(settings, str(tmp_path / "archive"))
+    assert (await prune(settings, AGES, str(tmp_path / "archive"), dry=True)).orders == 1
+    assert await database.fetchval("SELECT count(*) FROM projector.log_marks") == 0
+    assert await ledger(database) == 1
+
+
+async def test_an_archive_of_another_log_is_refused(
+    settings: Settings, kafka_bootstrap: str, database: Connection, tmp_path: Path
+) -> None:
+    """It was made of a topic of the same name, which has been made anew since."""
+    archive, [topic] = str(tmp_path / "archive"), settings.topics
+    await applied(settings, orders(settings, "a", "b", "c", "d"))
+    await archived(settings, archive)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        await eventually(lambda: _gone(admin, topic), 30)
+        await admin.create_topics([NewTopic(topic, 3, 1)])
+    finally:
+        await admin.close()
+    await long_ago(database)
+    with pytest.raises(Refused, match="but the log's is 0: the topic was made anew"):
+        await prune(settings, AGES, archive)
+    assert await ledger(database) == 4
+
+
+async def _gone(admin: AIOKafkaAdminClient, topic: str) -> bool:
+    return topic not in await admin.list_topics()
 
 
 async def test_topics_of_which_no_archive_is_asked_are_named(

@@ -123,9 +123,9 @@ def test_what_was_lost_is_told_apart_from_what_never_was() -> None:
 
 
 def test_a_log_that_ends_before_the_archive_does_is_another() -> None:
-    assert archive_layout.other_log([], Ends(0, 0)) is None
-    assert archive_layout.other_log([segment(0, 10)], Ends(0, 10)) is None
-    assert "made anew" in (archive_layout.other_log([segment(0, 10)], Ends(0, 9)) or "")
+    assert archive_layout.other_log(0, Ends(0, 0)) is None
+    assert archive_layout.other_log(10, Ends(0, 10)) is None
+    assert "made anew" in (archive_layout.other_log(10, Ends(0, 9)) or "")
 
 
 def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
