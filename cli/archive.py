@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from cli.letters import Json, counted
+from cli.letters import Brokers, Json, counted
 from consumer import archive_layout, log_slice
 from runtime import logs
 from runtime.failpoints import Failpoints
@@ -37,7 +37,7 @@ def archive(
     min_records: Annotated[int, typer.Option(min=1, help="Leave fewer than these for the next time.")] = 1,
     accept_gap: Annotated[bool, typer.Option("--accept-gap", help="Go on without what Kafka has deleted.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Look at every file, and fill what is missing.")] = False,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     as_json: Json = False,
 ) -> None:
     """Copy what the log has by now into Parquet files, from where the last time ended; then end."""

@@ -12,6 +12,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from cli.letters import Brokers
 from cli.supervisor import FOLLOW, supervise, while_parent_lives
 from consumer.health import Health, pages
 from consumer.install import check
@@ -29,7 +30,7 @@ _BESIDE_LANES = 2  # connections: one for rebalances, one for the watchdog
 
 def worker(
     processes: Annotated[int, typer.Option(min=1, max=64, help="Members of the fleet on this machine.")] = 1,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of PROJECTOR_BATCH_SIZE.")] = None,
     group_id: Annotated[str | None, typer.Option(help="Instead of PROJECTOR_GROUP_ID.")] = None,

@@ -34,6 +34,7 @@ def utf8(text: str | None) -> str | None:
 Id = Annotated[int, typer.Argument(help="Its id, from `list`.", min=1, max=2**63 - 1)]
 Ids = typer.Argument(help="Letters, by their ids from `list`.", min=1, max=2**63 - 1)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Brokers = Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")]
 Database = Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")]
 ByReason = Annotated[Reason | None, typer.Option("--reason", help="Only letters with this reason.")]
 ByOrder = Annotated[str | None, typer.Option("--order", help="Only letters of this order.", callback=utf8)]

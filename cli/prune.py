@@ -10,7 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from cli.letters import Database, Json, counted
+from cli.letters import Brokers, Database, Json, counted
 from consumer.prune import Pruned, prune
 from runtime import logs, service
 from runtime.settings import Settings, load
@@ -37,7 +37,7 @@ def prune_ledger(
     archive: Annotated[str | None, typer.Option(help="Drop only what this archive has: a folder, or a URL.")] = None,
     unarchived: Annotated[bool, typer.Option("--unarchived", help="Drop for good, archived or not.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped.")] = False,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import rebuild_report as report
-from cli.letters import Database, Json, utf8
+from cli.letters import Brokers, Database, Json, utf8
 from cli.replay import moment_of
 from consumer.read_models import READ_MODELS
 from consumer.rebuild import leftovers
@@ -53,7 +53,7 @@ def rebuild(
     ] = None,
     drop: Annotated[bool, typer.Option("--drop-old", help="Only drop what the last swap has left.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Only end the rebuild that runs, or drop its rest.")] = False,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:

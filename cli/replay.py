@@ -12,7 +12,7 @@ import orjson
 import typer
 from aiokafka import TopicPartition
 
-from cli.letters import DRY_RUN, Database, Execute, Json, counted
+from cli.letters import DRY_RUN, Brokers, Database, Execute, Json, counted
 from consumer import log_slice
 from consumer.install import check
 from consumer.log_slice import Bound
@@ -51,7 +51,7 @@ def replay(
     order: Annotated[str | None, typer.Option(help="Only records of this order.")] = None,
     every: Annotated[bool, typer.Option("--all", help="The whole log.")] = False,
     execute: Execute = False,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from cli.letters import Brokers
 from producer.publish import publish
 from producer.simulation import SimulationPlan
 from producer.simulation import simulate as stream
@@ -26,7 +27,7 @@ def simulate(
         float | None, typer.Option(min=0.1, help="Records per second; as fast as can be if left out.")
     ] = None,
     partitions: Annotated[int, typer.Option(min=1, help="Of the topic, if it has to be created.")] = 12,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Produce a stream of orders, with duplicates, late events and broken ones as asked."""

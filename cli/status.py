@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.letters import Brokers
 from consumer import freshness
 from consumer.install import check_schema
 from runtime import postgres
@@ -17,7 +18,7 @@ from runtime.settings import Settings, load
 
 
 def status(
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

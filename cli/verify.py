@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.progress import Task as ProgressTask
 
 from cli import verify_report
-from cli.letters import Database, Json, utf8
+from cli.letters import Brokers, Database, Json, utf8
 from consumer.journal import RANGE
 from consumer.verification import run
 from consumer.verification.run import Plan, Source
@@ -44,7 +44,7 @@ def verify(
     ] = False,
     limit: Annotated[int, typer.Option(min=0, help="Differences shown, of each read model.")] = 20,
     size: Annotated[int, typer.Option(min=1, help="About so many events are in memory at once.")] = RANGE,
-    kafka_bootstrap_servers: Annotated[str | None, typer.Option(help="Instead of KAFKA_BOOTSTRAP_SERVERS.")] = None,
+    kafka_bootstrap_servers: Brokers = None,
     database_url: Database = None,
     as_json: Json = False,
 ) -> None:

@@ -347,18 +347,8 @@ SELECT (SELECT array_agg((a.attname, a.atttypid, a.attnotnull)::text ORDER BY a.
 -- name: rows_differ
 -- Rows of a table with orders as keys that differ, those of touched orders aside.
 SELECT {keys}, count(*) OVER () AS differing, to_jsonb(l)::text AS live, to_jsonb(s)::text AS rebuilt
-FROM (SELECT {columns} FROM {live}) AS l
-FULL JOIN (SELECT {columns} FROM {shadow}) AS s USING ({keys})
-WHERE (l IS DISTINCT FROM s)
-  AND NOT EXISTS (SELECT FROM projector.touched_orders AS t WHERE t.order_id = coalesce(l.order_id, s.order_id))
-ORDER BY {sorted_keys}
-LIMIT $1;
-
--- name: states_differ
--- The same of orders' states, of which some say no more than that something waits.
-SELECT {keys}, count(*) OVER () AS differing, to_jsonb(l)::text AS live, to_jsonb(s)::text AS rebuilt
-FROM (SELECT {columns} FROM {live} WHERE version > 0 OR erased) AS l
-FULL JOIN (SELECT {columns} FROM {shadow} WHERE version > 0 OR erased) AS s USING ({keys})
+FROM (SELECT {columns} FROM {live} WHERE {meant}) AS l
+FULL JOIN (SELECT {columns} FROM {shadow} WHERE {meant}) AS s USING ({keys})
 WHERE (l IS DISTINCT FROM s)
   AND NOT EXISTS (SELECT FROM projector.touched_orders AS t WHERE t.order_id = coalesce(l.order_id, s.order_id))
 ORDER BY {sorted_keys}

@@ -74,7 +74,7 @@ async def compare(connection: Connection, plan: Plan, models: Sequence[Stored]) 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         if not await connection.fetchval(SQL["orders_any"]):
             return found
-        await _rows(connection, found, STATES, ["order_id"], STATES, "states_differ")
+        await _rows(connection, found, STATES, ["order_id"], STATES, meant="version > 0 OR erased")
         if plan.ledger:
             await _rows(connection, found, TIMELINE, ["order_id", "version"], "ledger", "histories_differ")
         touched = [row["order_id"] for row in await connection.fetch(SQL["touched_read"])]
@@ -89,7 +89,13 @@ async def compare(connection: Connection, plan: Plan, models: Sequence[Stored]) 
 
 
 async def _rows(
-    connection: Connection, found: Comparison, name: str, keys: Sequence[str], table: str, query: str = "rows_differ"
+    connection: Connection,
+    found: Comparison,
+    name: str,
+    keys: Sequence[str],
+    table: str,
+    query: str = "rows_differ",
+    meant: str = "true",
 ) -> None:
     shared = [row["attname"] for row in await connection.fetch(SQL["columns_shared"], SHADOW, table)]
     columns = [column for column in shared if column not in _NOT_COMPARED.get(table, ())]
@@ -99,6 +105,7 @@ async def _rows(
         columns=", ".join(map(quoted, columns)),
         live=f"{quoted(HOME)}.{quoted(table)}",
         shadow=f"{quoted(SHADOW)}.{quoted(table)}",
+        meant=meant,
     )
     rows = await connection.fetch(text, SHOWN)
     for place, row in enumerate(rows):

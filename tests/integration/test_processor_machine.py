@@ -8,25 +8,20 @@ an owner who doesn't know that it was replaced.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
-from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from consumer import reference
 from consumer.pending import StoredRecord
 from consumer.processor import Holds
 from schemas.errors import OutOfPlace
 from tests.support.engine import Engine, attributes, placed
-
-# Shrinking a failure takes minutes; who only wants to know whether there is one can do without.
-_PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("MACHINE_NO_SHRINK") else tuple(Phase)
+from tests.support.machine import play
 
 _ORDERS = ("a", "b", "c")
 _VERSIONS = st.integers(1, 5)
@@ -174,23 +169,4 @@ class _Machine(RuleBasedStateMachine):
 def test_whatever_comes_the_database_is_what_the_producer_meant(
     database_url: str,
 ) -> None:
-    with asyncio.Runner() as runner:
-        pool = runner.run(_pool(database_url))
-        try:
-            run_state_machine_as_test(
-                partial(_Machine, runner, pool),  # type: ignore[arg-type]  # any factory does
-                settings=settings(
-                    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "80")),
-                    stateful_step_count=20,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                    print_blob=True,
-                    phases=_PHASES,
-                ),
-            )
-        finally:
-            runner.run(pool.close())
-
-
-async def _pool(url: str) -> asyncpg.Pool[asyncpg.Record]:
-    return await asyncpg.create_pool(url, min_size=1, max_size=3)
+    play(_Machine, database_url, runs=80, steps=20)

@@ -7,13 +7,11 @@ one order mended, rows damaged and made anew. After each step all is as the refe
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import asyncpg
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +19,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from consumer.rebuild.leftovers import cancel, drop_old
@@ -29,10 +26,10 @@ from consumer.rebuild.one_order import rebuild_order
 from consumer.rebuild.rollback import rollback
 from tests.integration import test_processor_machine as processor
 from tests.support.engine import Engine
+from tests.support.machine import play
 from tests.support.rebuilding import POINTS, Shop, Steps, journal, leftovers, rebuild
 from tests.support.rebuilds import settings_of
 
-_PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("MACHINE_NO_SHRINK") else tuple(Phase)
 _BEHIND = ("rebuild_align", "rebuild_swap_locked", "rebuild_swap", "rebuild_swapped")
 _ORDERS = st.sampled_from(("a", "b", "c"))
 _STORED = ("customer_summary", "product_sales_daily", "fulfilment_queue")
@@ -157,23 +154,4 @@ class _Machine(RuleBasedStateMachine):
 
 
 def test_whatever_comes_before_and_meanwhile_a_rebuild_changes_nothing(database_url: str) -> None:
-    with asyncio.Runner() as runner:
-        pool = runner.run(_pool(database_url))
-        try:
-            run_state_machine_as_test(
-                partial(_Machine, runner, pool, database_url),  # type: ignore[arg-type]  # any factory does
-                settings=settings(
-                    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "10")),
-                    stateful_step_count=10,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                    print_blob=True,
-                    phases=_PHASES,
-                ),
-            )
-        finally:
-            runner.run(pool.close())
-
-
-async def _pool(url: str) -> asyncpg.Pool[asyncpg.Record]:
-    return await asyncpg.create_pool(url, min_size=1, max_size=4)
+    play(lambda runner, pool: _Machine(runner, pool, database_url), database_url, runs=10, steps=10)

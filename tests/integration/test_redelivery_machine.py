@@ -7,15 +7,13 @@ and restarts; letters retried, for real and dry, by order, reason and id, with c
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from consumer import reference
 from consumer.discard import discard
@@ -23,8 +21,9 @@ from consumer.letters import Selection
 from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS
 from consumer.redelivery import Redelivery, Retried
-from tests.integration.test_processor_machine import _LATER, _PHASES, _TABLES
+from tests.integration.test_processor_machine import _LATER, _TABLES
 from tests.support.engine import Engine, attributes, placed
+from tests.support.machine import play
 from tests.support.redelivery import Delivery, of_places, run_as_older
 
 Place = tuple[int, int]  # partition and offset
@@ -177,23 +176,4 @@ def _is_event(delivery: Delivery) -> bool:
 
 
 def test_whatever_is_retried_or_given_up_the_database_is_what_was_meant(database_url: str) -> None:
-    with asyncio.Runner() as runner:
-        pool = runner.run(_pool(database_url))
-        try:
-            run_state_machine_as_test(
-                partial(_Machine, runner, pool),  # type: ignore[arg-type]  # any factory does
-                settings=settings(
-                    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "60")),
-                    stateful_step_count=25,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                    print_blob=True,
-                    phases=_PHASES,
-                ),
-            )
-        finally:
-            runner.run(pool.close())
-
-
-async def _pool(url: str) -> asyncpg.Pool[asyncpg.Record]:
-    return await asyncpg.create_pool(url, min_size=1, max_size=3)
+    play(_Machine, database_url, runs=60, steps=25)

@@ -8,18 +8,15 @@ read; letters retried and discarded. After each step the database is right by al
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import TopicPartition
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from consumer.journal import NO_RECORD
 from consumer.pending import StoredRecord
@@ -30,11 +27,9 @@ from schemas.wire import decode
 from tests.integration.test_processor_machine import _events as _any
 from tests.support.engine import TOPIC, Engine, structured
 from tests.support.fleet import settings_for
+from tests.support.machine import play
 from tests.support.redelivery import retry
 from tests.support.verification import told
-
-# Shrinking a failure takes minutes; who only wants to know whether there is one can do without.
-_PHASES = (Phase.explicit, Phase.reuse, Phase.generate) if os.environ.get("MACHINE_NO_SHRINK") else tuple(Phase)
 
 _ORDERS = ("a", "b", "c")
 _TABLES = (
@@ -156,23 +151,4 @@ def test_whatever_comes_there_is_no_false_alarm(database_url: str, monkeypatch: 
     monkeypatch.setattr("consumer.verification.run.observer", _no_consumer)
     monkeypatch.setattr("consumer.verification.log.spans", _spans)
     monkeypatch.setattr("consumer.log_slice.records", _records)
-    with asyncio.Runner() as runner:
-        pool = runner.run(_pool(database_url))
-        try:
-            run_state_machine_as_test(
-                partial(_Machine, runner, pool, database_url),  # type: ignore[arg-type]  # any factory does
-                settings=settings(
-                    max_examples=int(os.environ.get("MACHINE_EXAMPLES", "15")),
-                    stateful_step_count=15,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                    print_blob=True,
-                    phases=_PHASES,
-                ),
-            )
-        finally:
-            runner.run(pool.close())
-
-
-async def _pool(url: str) -> asyncpg.Pool[asyncpg.Record]:
-    return await asyncpg.create_pool(url, min_size=1, max_size=3)
+    play(lambda runner, pool: _Machine(runner, pool, database_url), database_url, runs=15, steps=15)

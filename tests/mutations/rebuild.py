@@ -62,7 +62,7 @@ REBUILD = (
     Mutant(
         "states are not compared",
         _COMPARE,
-        '        await _rows(connection, found, STATES, ["order_id"], STATES, "states_differ")\n',
+        '        await _rows(connection, found, STATES, ["order_id"], STATES, meant="version > 0 OR erased")\n',
         "",
         (_DAMAGE,),
     ),
@@ -90,10 +90,10 @@ REBUILD = (
     Mutant(
         "newer orders are differences",
         "consumer/rebuild.sql",
-        "{shadow} WHERE version > 0 OR erased) AS s USING ({keys})\nWHERE (l IS DISTINCT FROM s)\n"
+        "{shadow} WHERE {meant}) AS s USING ({keys})\nWHERE (l IS DISTINCT FROM s)\n"
         "  AND NOT EXISTS (SELECT FROM projector.touched_orders AS t"
         " WHERE t.order_id = coalesce(l.order_id, s.order_id))\n",
-        "{shadow} WHERE version > 0 OR erased) AS s USING ({keys})\nWHERE (l IS DISTINCT FROM s)\n",
+        "{shadow} WHERE {meant}) AS s USING ({keys})\nWHERE (l IS DISTINCT FROM s)\n",
         (_NEWER,),
     ),
     Mutant(

@@ -20,19 +20,14 @@ from tests.faults.load import shop
 from tests.faults.onlookers import Seen, onlookers
 from tests.faults.reader import Reader, untrue, with_probes
 from tests.faults.scene import Scene
-from tests.support import makes
+from tests.support import makes, rebuilding
 from tests.support.fleet import Member
 from tests.support.rebuilding import leftovers
 
 SOURCES = ("log", "journal")
 
 POINTS = (
-    "rebuild_created",
-    "rebuild_capture",
-    "rebuild_bulk",
-    "rebuild_indexed",
-    "rebuild_catch_up",
-    "rebuild_compare",
+    *rebuilding.POINTS,
     "rebuild_align",
     "rebuild_swap_locked",
     "rebuild_swap",
