@@ -277,17 +277,17 @@ FULL JOIN (SELECT order_id, version, erased FROM {schema}.orders WHERE version >
 WHERE l.version IS DISTINCT FROM s.version OR l.erased IS DISTINCT FROM s.erased;
 
 -- name: touched_take
--- Some of what is noted, away from the notes.
+-- The orders of so many notes, away from the notes, with all that is noted of them.
 WITH taken AS (
     DELETE FROM projector.touched_orders
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM projector.touched_orders LIMIT $1))
+    WHERE order_id IN (SELECT order_id FROM projector.touched_orders LIMIT $1)
     RETURNING order_id
 )
 SELECT order_id, count(*) AS notes FROM taken GROUP BY order_id;
 
--- name: touched_some
--- About how much is noted, counted no further than that.
-SELECT count(*) FROM (SELECT FROM projector.touched_orders LIMIT $1) AS t;
+-- name: touched_count
+-- How much is noted.
+SELECT count(*) FROM projector.touched_orders;
 
 -- name: touched_read
 -- What is noted.

@@ -6,7 +6,9 @@ who wrote them: a worker, a retry, a writer that never saw Kafka. Folding an ord
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from consumer import journal, order_store
 from consumer.install import NOBODYS_SHARD
@@ -20,6 +22,11 @@ from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import Refused
 
+_AT_ONCE = 2_000  # notes whose orders are folded in one transaction
+_NEAR = 500  # notes; once there are no more, those that come while they are folded are left to the swap
+VAIN = 3  # rounds without getting nearer, until the rest is left to the swap
+_STEP = 500  # notes between two looks at the clock, while writers wait
+
 
 class CatchUp:
     """Applies what was noted to the shadow in `schema`, which has these read models and perhaps the ledger."""
@@ -29,9 +36,37 @@ class CatchUp:
         self._ledger = ledger
         self._store = ReadModelStore(models, schema)
 
+    async def nearer(
+        self, connection: Connection, told: Callable[[int], Awaitable[None]], patience: int = VAIN
+    ) -> None:
+        """Fold while writers go on, until little is left, or until so many rounds have found no less than there was
+        before: then writers are faster. `told` hears after each round how many notes it has folded."""
+        least, vain = math.inf, 0
+        while vain < patience:
+            left = await self.left(connection)
+            async with connection.transaction():
+                taken = await self.some(connection, _AT_ONCE)
+            await told(taken)
+            if left < _NEAR:
+                return
+            least, vain = (left, 0) if left < least else (least, vain + 1)
+
+    async def rest(self, connection: Connection, seconds: float) -> int:
+        """Fold while nobody writes, in the caller's transaction, for about so long; how many notes are left."""
+        end = time.monotonic() + seconds
+        while await self.some(connection, _STEP):
+            if time.monotonic() > end:
+                return await self.left(connection)
+        return 0
+
+    async def left(self, connection: Connection) -> int:
+        """How many notes there are."""
+        found = await connection.fetchval(SQL["touched_count"])
+        assert isinstance(found, int)
+        return found
+
     async def some(self, connection: Connection, most: int) -> int:
-        """Fold the orders of up to so many notes, in the caller's transaction; how many notes there were. Fewer than
-        `most`: there are no more."""
+        """Fold the orders of up to so many notes, in the caller's transaction; how many notes these orders had."""
         noted = await connection.fetch(SQL["touched_take"], most)
         if noted:
             await self.orders(connection, [row["order_id"] for row in noted])

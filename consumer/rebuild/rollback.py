@@ -16,9 +16,9 @@ from consumer.install import STATES, check_machinery, fingerprints, makes
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.rebuild import records, shadow
-from consumer.rebuild.catch_up import CatchUp
+from consumer.rebuild.catch_up import VAIN, CatchUp
 from consumer.rebuild.shadow import BEFORE, SQL
-from consumer.rebuild.swap import Swap, obstacles, until_swapped
+from consumer.rebuild.swap import Behind, Swap, obstacles, until_swapped
 from consumer.rebuild.terms import Outcome
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
@@ -26,7 +26,6 @@ from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import Refused, TryAgain
 
-_AT_ONCE = 5_000  # noted orders folded in one transaction
 _PAUSE = 1.0  # seconds between attempts to swap
 
 
@@ -53,8 +52,7 @@ async def rollback(
             await shadow.capture(connection)
             catch_up = CatchUp(BEFORE, stored, ledger="ledger" in before)
             await connection.execute(SQL["touched_differing"].format(schema=quoted(BEFORE)))
-            await _catch_up(connection, catch_up)
-            await _look(connection, number)
+            await _catch_up(connection, number, catch_up)
             swap = Swap(
                 BEFORE,
                 tables,
@@ -97,22 +95,22 @@ async def _swapped_out(connection: Connection, models: Sequence[ReadModel]) -> M
     return before
 
 
-async def _catch_up(connection: Connection, catch_up: CatchUp) -> None:
-    taken = _AT_ONCE
-    while taken == _AT_ONCE:
-        async with connection.transaction():
-            taken = await catch_up.some(connection, _AT_ONCE)
+async def _catch_up(connection: Connection, number: int, catch_up: CatchUp, patience: int = VAIN) -> None:
+    async def told(_: int) -> None:
+        await _look(connection, number)
+
+    await catch_up.nearer(connection, told, patience)
 
 
 async def _in_the_way(
     connection: Connection, number: int, catch_up: CatchUp, stop: asyncio.Event, error: TryAgain
 ) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), _PAUSE)
+        await asyncio.wait_for(stop.wait(), 0 if isinstance(error, Behind) else _PAUSE)
     if stop.is_set():
         raise error
     await _look(connection, number)
-    await _catch_up(connection, catch_up)
+    await _catch_up(connection, number, catch_up, 1 if isinstance(error, Behind) else VAIN)
 
 
 async def _look(connection: Connection, number: int) -> None:

@@ -21,13 +21,13 @@ from consumer.install import STATES, check_machinery, fingerprints, makes
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.rebuild import as_of, duplicates, parts, records, shadow, unpark
-from consumer.rebuild.catch_up import CatchUp
+from consumer.rebuild.catch_up import VAIN, CatchUp
 from consumer.rebuild.compare import Comparison, compare
 from consumer.rebuild.parts import Part
 from consumer.rebuild.plan import LEDGER, Plan, choose, whole
 from consumer.rebuild.records import Phase
 from consumer.rebuild.shadow import BEFORE, SHADOW, SQL
-from consumer.rebuild.swap import Swap, obstacles, until_swapped
+from consumer.rebuild.swap import Behind, Swap, obstacles, until_swapped
 from consumer.rebuild.terms import From, Options, Outcome, Progress, State, Tell
 from runtime import postgres
 from runtime.failpoints import Failpoints
@@ -38,8 +38,6 @@ from schemas.errors import ProjectorError, TryAgain
 
 _log = structlog.get_logger("projector.rebuild")
 
-_AT_ONCE = 5_000  # noted orders folded in one transaction
-_NEAR = 500  # noted orders that are left for the swap
 _PAUSES = (0.2, 5.0)  # seconds between attempts to swap, growing
 
 
@@ -201,14 +199,14 @@ class Rebuild:
         await connection.execute(SQL["touched_differing"].format(schema=quoted(SHADOW)))
         await self._nearer(connection, catch_up)
 
-    async def _nearer(self, connection: Connection, catch_up: CatchUp) -> None:
-        while await connection.fetchval(SQL["touched_some"], _NEAR) >= _NEAR or self._progress.events == 0:
-            async with connection.transaction():
-                taken = await catch_up.some(connection, _AT_ONCE)
-            self._progress.events += max(taken, 1)
+    async def _nearer(self, connection: Connection, catch_up: CatchUp, patience: int = VAIN) -> None:
+        async def told(folded: int) -> None:
+            self._progress.events += folded
             self._tell(self._progress)
             await self._failpoints.reach("rebuild_catch_up")
             await self._look(connection)
+
+        await catch_up.nearer(connection, told, patience)
 
     async def _compared(self, connection: Connection, plan: Plan, stored: Sequence[Stored]) -> Comparison:
         await self._go_on(connection, "compare")
@@ -222,6 +220,7 @@ class Rebuild:
         changed = [model for model in stored if model.name in plan.changed]
         taken_over = {name: plan.makes[name] for name in plan.names if name in plan.makes}
         swap = Swap(SHADOW, plan.tables, taken_over, changed, bool(plan.changed), self._number)
+        await self._nearer(connection, catch_up)  # what was written during the comparison
         once = partial(swap.attempt, connection, catch_up, self._failpoints)
         await until_swapped(connection, once, partial(self._in_the_way, connection, catch_up))
         await self._failpoints.reach("rebuild_swapped")
@@ -233,11 +232,12 @@ class Rebuild:
         self._progress.attempts += 1
         _log.info("swap_again", reason=str(error), attempt=self._progress.attempts)
         self._tell(self._progress)
-        least, most = _PAUSES
-        pause = min(most, least * 2 ** min(self._progress.attempts, 8)) * self._random.uniform(0.5, 1.0)
-        await self._until(time.monotonic() + pause)
+        if not isinstance(error, Behind):
+            least, most = _PAUSES
+            pause = min(most, least * 2 ** min(self._progress.attempts, 8)) * self._random.uniform(0.5, 1.0)
+            await self._until(time.monotonic() + pause)
         await self._look(connection)
-        await self._nearer(connection, catch_up)
+        await self._nearer(connection, catch_up, 1 if isinstance(error, Behind) else VAIN)
 
     async def _copied(self, connection: Connection, plan: Plan, schema: str) -> None:
         await as_of.materialise(connection, plan, self._models, schema)

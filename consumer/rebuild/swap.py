@@ -2,7 +2,9 @@
 
 Writers are kept out first, while readers go on: what they had begun is in, what is noted is folded, and both sides
 stand at the same offset of every partition. Then readers are kept out too, for the milliseconds that the catalog needs.
-Either wait gives up soon, since everybody else would queue behind it, and is tried again after a pause.
+Either wait gives up soon, since everybody else would queue behind it, and is tried again after a pause. Where more is
+noted than can be folded meanwhile, what was folded stays, and writers wait a little longer the next time: so whoever
+writes faster than this folds is slowed down until it has caught up.
 """
 
 from __future__ import annotations
@@ -31,12 +33,17 @@ from schemas.errors import Refused, TryAgain, Unavailable
 VACUUM_WAITS = "5s"  # PostgreSQL sends an autovacuum away after 1 s; nobody queues behind this wait
 WRITERS_WAIT = "400ms"  # the fleet queues behind this one: freshness suffers, reads don't
 READERS_WAIT = "200ms"
-MOST = 2_000  # orders folded while writers wait; more of them, and catching up goes on first
+HOLD = (1.0, 4.0)  # seconds of folding while writers wait, growing with every time that it was too little
 
+_GROWTH = 1.5
 _PATIENCE = 1_800.0  # seconds until a swap is given up
 
 _MEANWHILE = "projector_swapping"
 _READ_MODEL = "read_model"
+
+
+class Behind(Unavailable):
+    """More is noted than was folded while writers waited."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +62,41 @@ class Swap:
     number: int  # of its record
     state: State = "swapped"  # that the record has then
 
-    async def attempt(self, connection: Connection, catch_up: CatchUp, failpoints: Failpoints) -> None:
-        """Try once. Raises Unavailable or LostRace if somebody is in the way; then nothing has happened."""
-        everything = [f"{quoted(HOME)}.{quoted(table)}" for table in {STATES, *self.tables}]
+    async def attempt(
+        self, connection: Connection, catch_up: CatchUp, failpoints: Failpoints, hold: float = HOLD[0]
+    ) -> None:
+        """Try once. Raises Unavailable or LostRace if somebody is in the way; then nothing has happened. Raises Behind
+        if `hold` seconds don't do; then what was folded is folded."""
         async with connection.transaction():
-            await _lock(connection, SQL["vacuum_waits"].format(relations=", ".join(everything)), VACUUM_WAITS)
-            await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)
-            await failpoints.reach("rebuild_align")
-            if await catch_up.some(connection, MOST) == MOST:
-                raise Unavailable("more was written than can be folded while writers wait")
-            views = await self._views(connection)
-            relations = [f"{quoted(view['schema'])}.{quoted(view['name'])}" for view in views] + everything
-            await self._remember(connection)
-            exchange = [*await shadow.capture_drops(connection), *self._exchange(), *self._renewed(views)]
-            await _lock(connection, SQL["readers_wait"].format(relations=", ".join(relations)), READERS_WAIT)
-            await failpoints.reach("rebuild_swap_locked")
-            # At once: readers wait, and where there is much to do each way there and back takes long.
-            await connection.execute("\n".join(f"{statement.rstrip().rstrip(';')};" for statement in exchange))
-            await self._from_code(connection, views)
-            await failpoints.reach("rebuild_swap")
+            left = await self._aligned(connection, catch_up, failpoints, hold)
+            if not left:
+                await self._take_over(connection, failpoints)
+        if left:
+            raise Behind(f"{left} notes are left after {hold:.1f} s in which writers waited")
+
+    async def _aligned(self, connection: Connection, catch_up: CatchUp, failpoints: Failpoints, hold: float) -> int:
+        """Writers wait, and what is noted is folded; how much is left."""
+        await _lock(connection, SQL["vacuum_waits"].format(relations=", ".join(self._everything)), VACUUM_WAITS)
+        await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)
+        await failpoints.reach("rebuild_align")
+        return await catch_up.rest(connection, hold)
+
+    async def _take_over(self, connection: Connection, failpoints: Failpoints) -> None:
+        views = await self._views(connection)
+        relations = [f"{quoted(view['schema'])}.{quoted(view['name'])}" for view in views] + self._everything
+        await self._remember(connection)
+        exchange = [*await shadow.capture_drops(connection), *self._exchange(), *self._renewed(views)]
+        await _lock(connection, SQL["readers_wait"].format(relations=", ".join(relations)), READERS_WAIT)
+        await failpoints.reach("rebuild_swap_locked")
+        # At once: readers wait, and where there is much to do each way there and back takes long.
+        await connection.execute("\n".join(f"{statement.rstrip().rstrip(';')};" for statement in exchange))
+        await self._from_code(connection, views)
+        await failpoints.reach("rebuild_swap")
+
+    @property
+    def _everything(self) -> list[str]:
+        """The live tables, as SQL."""
+        return [f"{quoted(HOME)}.{quoted(table)}" for table in {STATES, *self.tables}]
 
     async def _views(self, connection: Connection) -> list[Any]:
         await connection.fetchval(SQL["plain_path"])
@@ -119,17 +142,21 @@ class Swap:
 
 async def until_swapped(
     connection: Connection,
-    once: Callable[[], Coroutine[Any, Any, None]],
+    once: Callable[[float], Coroutine[Any, Any, None]],
     in_the_way: Callable[[TryAgain], Coroutine[Any, Any, None]],
 ) -> None:
-    """Try until it is done. `in_the_way(error)` hears of each vain attempt, and pauses. Raises what the last attempt
-    failed with after _PATIENCE seconds: then what was built is still there."""
+    """Try until it is done. `once(hold)` is an attempt, with seconds that writers may wait while it folds.
+    `in_the_way(error)` hears of each vain one, and pauses. Raises what the last attempt failed with after _PATIENCE
+    seconds: then what was built is still there."""
     began = time.monotonic()
+    hold, longest = HOLD
     while True:
         try:
             with postgres.translated():
-                await once()
+                await once(hold)
         except TryAgain as error:
+            if isinstance(error, Behind):
+                hold = min(hold * _GROWTH, longest)
             if connection.is_closed() or time.monotonic() - began > _PATIENCE:
                 raise
             await in_the_way(error)

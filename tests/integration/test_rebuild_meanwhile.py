@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from consumer.rebuild.swap import MOST
+from consumer.rebuild import catch_up, swap
 from consumer.reference import Event
 from testkit.deadline import eventually
 from tests.support.engine import attributes, placed
@@ -131,17 +131,60 @@ async def _locked_out(ours: Shop, writers: int) -> None:
     await eventually(wait, 10, 0)
 
 
-async def test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded(ours: Shop, database_url: str) -> None:
-    """Each batch notes each of its orders, so a few hundred orders are soon more notes than are folded at once."""
-    often = [f"o-{number:03}" for number in range(MOST // 6)]
-    await ours.tell(*map(placed, often))
+MANY = [f"o-{number:03}" for number in range(120)]
+AT_ONCE = 50
 
-    async def again_and_again() -> None:
-        for version in range(2, 9):
-            await ours.tell(*(moved(order, version) for order in often))
-        await ours.tell(*(placed(f"last-{number}") for number in range(20)))
 
-    assert (await rebuild(database_url, at={"rebuild_compare": again_and_again})).state == "swapped"
+class Ahead:
+    """A writer who is faster than orders are folded, as long as `rounds` last: at each round of catching up it writes
+    more of them than the round has taken."""
+
+    def __init__(self, shop: Shop, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+        self.rounds = rounds
+        self._shop = shop
+        self._version = 1
+        monkeypatch.setattr(catch_up, "_NEAR", 10)
+        monkeypatch.setattr(catch_up, "_AT_ONCE", AT_ONCE)
+        monkeypatch.setattr(catch_up, "_STEP", AT_ONCE)
+
+    async def write(self) -> None:
+        """Write on, unless it is over."""
+        if self.rounds:
+            self.rounds -= 1
+            self._version += 1
+            await self._shop.tell(*(moved(order, self._version) for order in MANY))
+
+
+async def test_who_writes_faster_than_orders_are_folded_does_not_keep_the_swap_away(
+    ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is folded while writers wait, in one go if that suffices."""
+    await ours.tell(*map(placed, MANY))
+    ahead = Ahead(ours, monkeypatch, 50)
+    steps = Steps({"rebuild_catch_up": ahead.write})
+    assert (await rebuild(database_url, at=steps)).state == "swapped"
+    assert ahead.rounds
+    assert steps.reached.count("rebuild_align") == 1
+    assert await ours.differences() == []
+
+
+async def test_what_was_folded_while_writers_waited_stays_if_it_was_not_enough(
+    ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So each attempt gets nearer, and the writer gets its turn in between."""
+    await ours.tell(*map(placed, MANY))
+    monkeypatch.setattr(swap, "HOLD", (0.0, 0.0))
+    ahead = Ahead(ours, monkeypatch, 12)
+    left: list[int] = []
+
+    async def count_and_write() -> None:
+        if steps.reached[-2] == "rebuild_align":
+            left.append(await ours.fed.value("SELECT count(DISTINCT order_id) FROM projector.touched_orders"))
+        await ahead.write()
+
+    steps = Steps({"rebuild_catch_up": count_and_write})
+    assert (await rebuild(database_url, at=steps)).state == "swapped"
+    assert left[0] < len(MANY) - AT_ONCE  # the round after that has taken no more than so many
     assert await ours.differences() == []
 
 

@@ -12,10 +12,10 @@ from consumer import install
 from consumer.checkpoints import Place
 from consumer.install import makes
 from consumer.read_models import READ_MODELS, ReadModel
+from consumer.rebuild import catch_up, swap
 from consumer.rebuild import rollback as module
 from consumer.rebuild.leftovers import drop_old
 from consumer.rebuild.rollback import rollback
-from consumer.rebuild.swap import MOST
 from consumer.rebuild.terms import Outcome
 from consumer.reference import Event
 from schemas.errors import OutOfPlace, Refused
@@ -128,26 +128,26 @@ async def test_what_is_written_while_it_goes_back_is_there(
     assert await ours.differences() == []
 
 
-async def test_more_than_a_swap_folds_is_all_there(
+async def test_more_than_is_folded_while_writers_wait_is_all_there(
     ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each batch notes each of its orders, so a few hundred orders are soon more notes than are folded at once."""
-    often = [f"o-{number:03}" for number in range(MOST // 6)]
-    await ours.tell(*map(placed, often))
+    many = [f"o-{number:03}" for number in range(120)]
+    await ours.tell(*map(placed, many))
     await rebuild(database_url)
+    monkeypatch.setattr(swap, "HOLD", (0.0, 0.0))
+    monkeypatch.setattr(catch_up, "_STEP", 50)
     caught_up, times = module._catch_up, 0
 
     async def and_much_more(*arguments: Any) -> None:
         nonlocal times
         times += 1
         await caught_up(*arguments)
-        if times == 1:
-            for version in range(2, 9):
-                await ours.tell(*(moved(order, version) for order in often))
-            await ours.tell(*(placed(f"last-{number}") for number in range(20)))
+        if times <= 2:
+            await ours.tell(*(moved(order, 1 + times) for order in many))
 
     monkeypatch.setattr(module, "_catch_up", and_much_more)
     await back(database_url)
+    assert times > 2
     assert await ours.differences() == []
 
 

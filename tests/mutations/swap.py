@@ -11,7 +11,8 @@ _ROLLBACK = "consumer/rebuild/rollback.py"
 _MEANWHILE = "tests/integration/test_rebuild_meanwhile.py"
 _STREAM = f"{_MEANWHILE}::test_a_stream_that_goes_on_at_every_step_is_all_there"
 _WHATEVER = f"{_MEANWHILE}::test_whatever_happens_at_each_step_is_all_there"
-_OFTEN = f"{_MEANWHILE}::test_orders_that_are_noted_more_often_than_a_swap_folds_are_all_folded"
+_FASTER = f"{_MEANWHILE}::test_who_writes_faster_than_orders_are_folded_does_not_keep_the_swap_away"
+_STAYS = f"{_MEANWHILE}::test_what_was_folded_while_writers_waited_stays_if_it_was_not_enough"
 _WAITING = f"{_MEANWHILE}::test_writers_that_wait_for_the_swap_write_to_the_new_tables"
 _LONG = f"{_MEANWHILE}::test_nobody_waits_long_behind_a_swap_that_waits_and_it_succeeds_once_it_can"
 _CHANGED = "tests/integration/test_rebuild_changed.py"
@@ -40,24 +41,37 @@ SWAP = (
     Mutant(
         "a swap does not fold what is noted",
         _SWAP,
-        "            if await catch_up.some(connection, MOST) == MOST:\n"
-        '                raise Unavailable("more was written than can be folded while writers wait")\n',
-        "",
-        (_WHATEVER,),
+        "        return await catch_up.rest(connection, hold)\n",
+        "        return 0\n",
+        (_FASTER,),
     ),
     Mutant(
-        "a swap forgets notes beyond those that it folds",
+        "a swap takes over though notes are left",
         _SWAP,
-        "            if await catch_up.some(connection, MOST) == MOST:\n",
-        "            if await catch_up.some(connection, MOST) < 0:\n",
-        (_OFTEN,),
+        "            if not left:\n",
+        "            if True:\n",
+        (_STAYS,),
     ),
     Mutant(
-        "notes are taken, and their orders are counted",
+        "what was folded while writers waited is taken back",
+        _SWAP,
+        "            if not left:\n",
+        '            if left:\n                raise Behind("")\n            else:\n',
+        (_STAYS,),
+    ),
+    Mutant(
+        "what is left is folded once while writers wait",
         "consumer/rebuild/catch_up.py",
-        '        return sum(row["notes"] for row in noted)\n',
-        "        return len(noted)\n",
-        (_OFTEN,),
+        "            if time.monotonic() > end:\n",
+        "            if True:\n",
+        (_FASTER,),
+    ),
+    Mutant(
+        "catching up goes on for as long as writers are faster",
+        "consumer/rebuild/catch_up.py",
+        "        while vain < patience:\n",
+        "        while True:\n",
+        (_FASTER,),
     ),
     Mutant(
         "an order that is erased meanwhile comes back",
@@ -69,21 +83,20 @@ SWAP = (
     Mutant(
         "writers go on while the tables are exchanged",
         _SWAP,
-        '            await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n',
+        '        await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n',
         "",
         (_WAITING,),
     ),
     Mutant(
         "what is noted is folded before writers wait",
         _SWAP,
-        '            await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n'
-        '            await failpoints.reach("rebuild_align")\n'
-        "            if await catch_up.some(connection, MOST) == MOST:\n"
-        '                raise Unavailable("more was written than can be folded while writers wait")\n',
-        "            if await catch_up.some(connection, MOST) == MOST:\n"
-        '                raise Unavailable("more was written than can be folded while writers wait")\n'
-        '            await failpoints.reach("rebuild_align")\n'
-        '            await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n',
+        '        await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n'
+        '        await failpoints.reach("rebuild_align")\n'
+        "        return await catch_up.rest(connection, hold)\n",
+        "        left = await catch_up.rest(connection, hold)\n"
+        '        await failpoints.reach("rebuild_align")\n'
+        '        await _lock(connection, SQL["writers_wait"], WRITERS_WAIT)\n'
+        "        return left\n",
         (_WAITING,),
     ),
     Mutant(
