@@ -81,8 +81,9 @@ def group_member(settings: Settings) -> AIOKafkaConsumer:
 
 
 @asynccontextmanager
-async def observer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer outside every group, for looking: it commits nothing and is assigned by hand.
+async def observer(settings: Settings, fetched: int = 1024 * 1024) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer outside every group, for looking: it commits nothing and is assigned by hand. `fetched`:
+    bytes that it asks for at once of each partition.
 
     Raises Refused if a person has to change something before Kafka lets us in.
     """
@@ -94,6 +95,7 @@ async def observer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         auto_offset_reset="none",
         isolation_level="read_committed",
         fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=fetched,
     )
     try:
         with translated():

@@ -32,8 +32,8 @@ from schemas.events import Event, Record, Tombstone
 from schemas.wire import decode
 
 _AT_ONCE = 2_000  # records
-_LARGE = 64 * 1024 * 1024  # bytes of a range on disk
-_PIECE = 50_000  # events that are judged at once; an order with more of them is not cut
+_LARGE = 24 * 1024 * 1024  # bytes of a range on disk: some 60,000 events, which take ten times as much in memory
+_PIECE = 25_000  # events that are judged at once; an order with more of them is not cut
 
 Letters = Mapping[TopicPartition, Mapping[int, str]]  # offsets that have a letter, with the MD5 of their value
 
