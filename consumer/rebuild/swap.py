@@ -95,8 +95,10 @@ class Swap:
 
     @property
     def _everything(self) -> list[str]:
-        """The live tables, as SQL."""
-        return [f"{quoted(HOME)}.{quoted(table)}" for table in {STATES, *self.tables}]
+        """The live tables and those that take over, as SQL. Of the latter too: a vacuum of one, or somebody who reads
+        it, would otherwise keep the exchange waiting, and with it all readers."""
+        tables = sorted({STATES, *self.tables})
+        return [f"{quoted(schema)}.{quoted(table)}" for schema in (HOME, self.source) for table in tables]
 
     async def _views(self, connection: Connection) -> list[Any]:
         await connection.fetchval(SQL["plain_path"])

@@ -221,6 +221,8 @@ async def beside_a_long_one(ours: Shop, url: str, statement: str, rounds: int) -
         "SELECT * FROM read_model.customer_summary",
         "SELECT * FROM projector.orders",
         "UPDATE projector.orders SET revision = revision WHERE order_id = 'a'",
+        "SELECT * FROM projector_shadow.customer_summary",
+        "LOCK TABLE projector_shadow.customer_summary IN SHARE UPDATE EXCLUSIVE MODE",  # as a vacuum does
     ],
 )
 async def test_nobody_waits_long_behind_a_swap_that_waits_and_it_succeeds_once_it_can(

@@ -114,6 +114,13 @@ SWAP = (
         (_LONG,),
     ),
     Mutant(
+        "readers wait behind whoever reads a table that takes over",
+        _SWAP,
+        "for schema in (HOME, self.source) for table",
+        "for schema in (HOME,) for table",
+        (_LONG,),
+    ),
+    Mutant(
         "a swap that somebody is in the way of is not tried again",
         _SWAP,
         "            if connection.is_closed() or time.monotonic() - began > _PATIENCE:\n",
