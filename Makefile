@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 BROKER ?= tansu
 MINUTES ?= 20
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -45,11 +46,11 @@ test-unit: $(READY) ## Tests without I/O, and of the published contracts
 
 .PHONY: test-integration
 test-integration: $(READY) ## Tests against one real service each
-	$(PYTEST) tests/integration examples/testing
+	$(PYTEST) $(PARALLEL) tests/integration examples/testing
 
 .PHONY: test-acceptance
 test-acceptance: $(READY) ## Real processes, killed and cut off
-	$(PYTEST) tests/acceptance
+	$(PYTEST) $(PARALLEL) tests/acceptance
 
 .PHONY: test-faults-short
 test-faults-short: $(READY)
