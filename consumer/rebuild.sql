@@ -53,8 +53,10 @@ WHERE id = $1
 RETURNING state;
 
 -- name: record_end
--- It has ended.
-UPDATE projector.rebuilds SET state = $2, error = $3, ended_at = now(), seen_at = now() WHERE id = $1;
+-- It has ended; in a swap, whose transaction began earlier.
+UPDATE projector.rebuilds
+SET state = $2, error = $3, ended_at = clock_timestamp(), seen_at = clock_timestamp()
+WHERE id = $1;
 
 -- name: record_last
 -- The last rebuild that has left something, or runs.

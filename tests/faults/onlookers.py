@@ -27,6 +27,7 @@ from tests.support.fleet import Member
 _BEGUN = "looking"
 _PATIENCE = 30.0  # seconds for the process to begin, and to end
 _TOLD = 20  # things that were wrong
+_SLOW = 0.1  # seconds from which on a look is told with its time
 
 _EVERY = 0.02  # seconds between two looks of a reader
 _CUSTOMERS = range(3, 300)  # of the simulated shop: those with a few orders each
@@ -53,6 +54,7 @@ class Onlooker:
     random: Random
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    slow: list[tuple[float, float]] = field(default_factory=list)  # when it began (time.time()), and what it took
     seen: dict[str, int] = field(default_factory=dict)  # the newest version of each order
 
     async def run(self) -> None:
@@ -62,6 +64,8 @@ class Onlooker:
             began = time.monotonic()
             row = await statement.fetchrow(customer)
             self.seconds.append(time.monotonic() - began)
+            if self.seconds[-1] >= _SLOW:
+                self.slow.append((time.time() - self.seconds[-1], self.seconds[-1]))
             assert row is not None
             self.look(_parsed(row["orders"]), _parsed(row["sums"]))
             await asyncio.sleep(_EVERY)
@@ -105,10 +109,20 @@ def torn(orders: Sequence[dict[str, Any]], sums: Sequence[dict[str, Any]]) -> li
 
 
 class Seen(NamedTuple):
-    """What all of them saw: seconds that looks took, the shortest first, and what was wrong."""
+    """What all of them saw: seconds that looks took, the shortest first, what was wrong, and when the slow ones were."""
 
     looks: list[float]
     wrong: list[str]
+    slow: list[tuple[float, float]]
+
+    def longest(self, moments: Sequence[float], around: float) -> tuple[float, float]:
+        """The longest of the slow looks that were under way within so many seconds of one of these moments, and of all
+        others."""
+        near, far = [0.0], [0.0]
+        for began, seconds in self.slow:
+            close = any(began - around <= moment <= began + seconds + around for moment in moments)
+            (near if close else far).append(seconds)
+        return max(near), max(far)
 
     def percentile(self, percent: float) -> float:
         """The nearest rank: a value that was really measured."""
@@ -143,7 +157,9 @@ async def _looking(url: str, count: int, seed: int) -> None:
         if task.done():
             task.result()
     looks = sorted(seconds for one in found for seconds in one.seconds)
-    print(json.dumps({"looks": looks, "wrong": [line for one in found for line in one.wrong][:_TOLD]}), flush=True)
+    wrong = [line for one in found for line in one.wrong][:_TOLD]
+    slow = [look for one in found for look in one.slow]
+    print(json.dumps({"looks": looks, "wrong": wrong, "slow": slow}), flush=True)
 
 
 def _parsed(text: str | None) -> list[dict[str, Any]]:

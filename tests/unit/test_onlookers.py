@@ -56,5 +56,13 @@ def test_an_order_that_goes_back_is_told_and_remembered_as_it_was() -> None:
 
 
 def test_percentiles_are_looks_that_were_really_measured() -> None:
-    seen = Seen([0.1, 0.2, 0.3, 0.4], [])
+    seen = Seen([0.1, 0.2, 0.3, 0.4], [], [])
     assert (seen.percentile(50), seen.percentile(99)) == (0.3, 0.4)
+
+
+def test_a_slow_look_counts_as_a_swaps_own_if_it_was_under_way_around_it() -> None:
+    seen = Seen([], [], [(100.0, 0.2), (103.4, 0.3), (105.0, 0.9), (110.0, 5.0)])
+    assert seen.longest([104.0], 0.5) == (0.3, 5.0)
+    assert seen.longest([104.0], 1.0) == (0.9, 5.0)
+    assert seen.longest([112.0], 0.0) == (5.0, 0.9)
+    assert seen.longest([], 1.0) == (0.0, 5.0)

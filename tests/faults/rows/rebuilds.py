@@ -38,6 +38,7 @@ FULL = os.environ.get("FAULTS") == "full"
 ROUNDS, WAYS = 2, 9  # rebuilds, and how often it goes back and there again after each
 READERS = 8
 STALL = 0.5  # seconds that a reader may wait at most
+AROUND = 1.0  # seconds before and after a swap that count as its own
 BLOCKED = 30.0  # seconds that somebody's transaction keeps the swap waiting
 _LONG = 300.0  # seconds for a rebuild to end, beside a load that takes all that the machine has
 
@@ -124,23 +125,27 @@ async def rebuild_killed(scene: Scene) -> None:
     rate=0,
     settings={"PROJECTOR_BATCH_SIZE": 1_000},
     limit=60.0,  # the events come as fast as this machine can take them beside a rebuild
-    shown_by=("ms of a reader's longest wait", "swaps", "looks"),
+    shown_by=("swaps", "looks"),
 )
 async def swapped_under_load(scene: Scene) -> None:
-    """Rebuilds, and ways back and there again: each a swap, seen by eight readers."""
+    """Rebuilds, and ways back and there again: each a swap, seen by eight readers. How long these wait anyhow, on a
+    machine that has more to do than it can, is told beside it."""
     async with _watched(scene, 2_000, READERS) as seen:
         for _ in range(ROUNDS):
             await _run(scene)
             for _ in range(WAYS):
                 await _run(scene, command="rollback")
-        scene.evidence["swaps"] += await scene.connection.fetchval(
-            "SELECT count(*) FROM projector.rebuilds WHERE state IN ('swapped', 'rolled_back')"
+        rows = await scene.connection.fetch(
+            "SELECT extract(epoch FROM ended_at)::float8 AS moment FROM projector.rebuilds"
+            " WHERE state IN ('swapped', 'rolled_back')"
         )
+        scene.evidence["swaps"] += len(rows)
         assert scene.evidence["swaps"] == ROUNDS * (1 + WAYS)
         assert await leftovers(scene.connection) == []
-    longest = seen().looks[-1]
-    scene.evidence["ms of a reader's longest wait"] += int(longest * 1000)
-    assert longest < STALL, f"a reader waited {longest:.3f} s"
+    longest, otherwise = seen().longest([row["moment"] for row in rows], AROUND)
+    scene.evidence["ms of a reader's longest wait at a swap"] += int(longest * 1000)
+    scene.evidence["ms at other times"] += int(otherwise * 1000)
+    assert longest < STALL, f"a reader waited {longest:.3f} s at a swap, {otherwise:.3f} s at other times"
 
 
 @fault(
