@@ -53,7 +53,7 @@ WHERE id = $1
 RETURNING state;
 
 -- name: record_end
--- It has ended; in a swap, whose transaction began earlier.
+-- It has ended, by the clock: a swap is in a transaction that began earlier.
 UPDATE projector.rebuilds
 SET state = $2, error = $3, ended_at = clock_timestamp(), seen_at = clock_timestamp()
 WHERE id = $1;
