@@ -109,7 +109,7 @@ def torn(orders: Sequence[dict[str, Any]], sums: Sequence[dict[str, Any]]) -> li
 
 
 class Seen(NamedTuple):
-    """What all of them saw: seconds that looks took, the shortest first, what was wrong, and when the slow ones were."""
+    """What all of them saw: seconds that looks took, the shortest first, what was wrong, and when slow ones were."""
 
     looks: list[float]
     wrong: list[str]
