@@ -30,7 +30,7 @@ _TOLD = 20  # things that were wrong
 _SLOW = 0.1  # seconds from which on a look is told with its time
 
 _EVERY = 0.02  # seconds between two looks of a reader
-_CUSTOMERS = range(3, 300)  # of the simulated shop: those with a few orders each
+CUSTOMERS = range(3, 300)  # of the simulated shop: those with a few orders each, after some thousands of orders
 _LOOK = """
     WITH theirs AS MATERIALIZED (
         SELECT o.order_id, o.version, o.currency, o.status, o.total, o.refunded, o.delivered_at, o.cancelled_at,
@@ -52,6 +52,7 @@ class Onlooker:
 
     connection: Connection
     random: Random
+    customers: range = CUSTOMERS
     wrong: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     slow: list[tuple[float, float]] = field(default_factory=list)  # when it began (time.time()), and what it took
@@ -60,7 +61,7 @@ class Onlooker:
     async def run(self) -> None:
         statement = await self.connection.prepare(_LOOK)
         while True:
-            customer = f"c-{self.random.choice(_CUSTOMERS):05d}"
+            customer = f"c-{self.random.choice(self.customers):05d}"
             began = time.monotonic()
             row = await statement.fetchrow(customer)
             self.seconds.append(time.monotonic() - began)
@@ -130,10 +131,11 @@ class Seen(NamedTuple):
 
 
 @asynccontextmanager
-async def onlookers(url: str, count: int, seed: int) -> AsyncIterator[Callable[[], Seen]]:
+async def onlookers(url: str, count: int, seed: int, customers: range = CUSTOMERS) -> AsyncIterator[Callable[[], Seen]]:
     """So many of them, as long as the context lasts, in a process of their own: what a test's process is busy with
     makes nobody wait there. What they saw can be asked for afterwards. Raises what a reader failed with."""
-    process = Member(("-m", "tests.faults.onlookers", str(count), str(seed)), {"DATABASE_URL": url})
+    numbers = map(str, (count, seed, customers.start, customers.stop))
+    process = Member(("-m", "tests.faults.onlookers", *numbers), {"DATABASE_URL": url})
     said: list[str] = []
     try:
         await eventually(lambda: process.code is not None or _BEGUN in process.said(), _PATIENCE)
@@ -145,9 +147,10 @@ async def onlookers(url: str, count: int, seed: int) -> AsyncIterator[Callable[[
         process.close()
 
 
-async def _looking(url: str, count: int, seed: int) -> None:
+async def _looking(url: str, count: int, seed: int, first: int, end: int) -> None:
     """The process: looks until it is told to stop, and says what was seen."""
-    found = [Onlooker(await asyncpg.connect(url), Random(seed + number)) for number in range(count)]
+    customers = range(first, end)
+    found = [Onlooker(await asyncpg.connect(url), Random(seed + number), customers) for number in range(count)]
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tasks = [asyncio.ensure_future(one.run()) for one in found]
@@ -168,4 +171,4 @@ def _parsed(text: str | None) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_looking(os.environ["DATABASE_URL"], int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_looking(os.environ["DATABASE_URL"], *map(int, sys.argv[1:])))

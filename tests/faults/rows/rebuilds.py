@@ -17,7 +17,7 @@ from testkit.deadline import eventually
 from tests.faults.evidence import logged, stands_at
 from tests.faults.fault import fault
 from tests.faults.load import shop
-from tests.faults.onlookers import Seen, onlookers
+from tests.faults.onlookers import CUSTOMERS, Seen, onlookers
 from tests.faults.reader import Reader, untrue, with_probes
 from tests.faults.scene import Scene
 from tests.support import makes, rebuilding
@@ -37,6 +37,7 @@ POINTS = (
 FULL = os.environ.get("FAULTS") == "full"
 ROUNDS, WAYS = 2, 9  # rebuilds, and how often it goes back and there again after each
 READERS = 8
+FEWER = range(400, 3_000)  # customers that have a few orders each when there are hundreds of thousands
 STALL = 0.5  # seconds that a reader may wait at most
 AROUND = 1.0  # seconds before and after a swap that count as its own
 BLOCKED = 30.0  # seconds that somebody's transaction keeps the swap waiting
@@ -81,14 +82,16 @@ async def _code(scene: Scene, command: str) -> int:
 
 
 @asynccontextmanager
-async def _watched(scene: Scene, rate: float, readers: int) -> AsyncIterator[Callable[[], Seen]]:
+async def _watched(
+    scene: Scene, rate: float, readers: int, customers: range = CUSTOMERS
+) -> AsyncIterator[Callable[[], Seen]]:
     """A shop at work, and readers who look at it: what they see is what the checkpoints imply, and agrees."""
     scene.load.start(with_probes(shop(seed=scene.seed, topic=scene.topic)), rate, 0)
     await scene.works()
     reader = Reader(await asyncpg.connect(scene.fleet.url), scene.topic)
     reading = asyncio.ensure_future(reader.run())
     try:
-        async with onlookers(scene.fleet.url, readers, scene.seed) as seen:
+        async with onlookers(scene.fleet.url, readers, scene.seed, customers) as seen:
             yield seen
     finally:
         reading.cancel()
@@ -130,7 +133,7 @@ async def rebuild_killed(scene: Scene) -> None:
 async def swapped_under_load(scene: Scene) -> None:
     """Rebuilds, and ways back and there again: each a swap, seen by eight readers. How long these wait anyhow, on a
     machine that has more to do than it can, is told beside it."""
-    async with _watched(scene, 2_000, READERS) as seen:
+    async with _watched(scene, 2_000, READERS, FEWER) as seen:
         for _ in range(ROUNDS):
             await _run(scene)
             for _ in range(WAYS):
