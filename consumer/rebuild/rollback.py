@@ -53,6 +53,7 @@ async def rollback(
             catch_up = CatchUp(BEFORE, stored, ledger="ledger" in before)
             await connection.execute(SQL["touched_differing"].format(schema=quoted(BEFORE)))
             await _catch_up(connection, number, catch_up)
+            await _look(connection, number)
             swap = Swap(
                 BEFORE,
                 tables,
