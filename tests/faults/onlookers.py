@@ -27,7 +27,7 @@ from tests.support.fleet import Member
 _BEGUN = "looking"
 _PATIENCE = 30.0  # seconds for the process to begin, and to end
 _TOLD = 20  # things that were wrong
-_SLOW = 0.1  # seconds from which on a look is told with its time
+_SLOW = 0.01  # seconds from which on a look is told with its time
 
 _EVERY = 0.02  # seconds between two looks of a reader
 CUSTOMERS = range(3, 300)  # of the simulated shop: those with a few orders each, after some thousands of orders

@@ -128,7 +128,7 @@ async def rebuild_killed(scene: Scene) -> None:
     rate=0,
     settings={"PROJECTOR_BATCH_SIZE": 1_000},
     limit=60.0,  # the events come as fast as this machine can take them beside a rebuild
-    shown_by=("swaps", "looks"),
+    shown_by=("ms of a reader's longest wait at a swap", "swaps", "looks"),
 )
 async def swapped_under_load(scene: Scene) -> None:
     """Rebuilds, and ways back and there again: each a swap, seen by eight readers. How long these wait anyhow, on a
