@@ -33,9 +33,10 @@ from schemas.wire import decode
 
 CHUNK = 200_000  # offsets that a process reads at a time
 
-# Places of a partition looked at, and records at each, where no ledger says how ids lie. Ids of orders that were placed
-# together often lie together too, so many places with few records cut ranges more evenly than the other way about.
-_SAMPLES, _SAMPLE = 128, 8
+# Where no ledger says how ids lie: places of a partition looked at, by how many ranges there will be (a look takes some
+# 0.1 s), and records in all. Ids of orders that were placed together often lie together, so few places make few ranges.
+_PLACES = (16, 128)
+_SAMPLES = 1_024
 _GLANCE = 16 * 1024  # bytes fetched of each partition at such a place, or a batch
 _PREFIX = "projector-rebuild-"
 
@@ -152,12 +153,15 @@ class FromLog:
 
     async def _sampled(self, consumer: AIOKafkaConsumer, logs: Mapping[TopicPartition, Ends]) -> list[str]:
         ids: list[str] = []
-        for sample in range(_SAMPLES):
+        least, most = _PLACES
+        places = min(max(2 * sum(log.end - log.first for log in logs.values()) // self.size, least), most)
+        each = _SAMPLES // places
+        for place in range(places):
             spans = {}
             for one, log in logs.items():
-                start = log.first + (log.end - log.first) * sample // _SAMPLES
-                spans[one] = Ends(start, min(start + _SAMPLE, log.end))
-            async for records in log_slice.records(consumer, spans, _SAMPLE):
+                start = log.first + (log.end - log.first) * place // places
+                spans[one] = Ends(start, min(start + each, log.end))
+            async for records in log_slice.records(consumer, spans, each):
                 ids += [item.order_id for item in map(decode, records) if item.order_id is not None]
         ids.sort()
         wanted = min(sum(log.end - log.first for log in logs.values()) // self.size, len(ids))
