@@ -134,7 +134,7 @@ class _Machine(RuleBasedStateMachine):
     def damaged_and_made_anew(self, order: str, damage: str) -> None:
         self.do(self._pool.execute(damage, order))
         assert self.do(rebuild(self._url, accept=True)).state == "swapped"
-        self._killed, self._swapped = False, True
+        self._killed = self._swapped = False  # there is no going back to what is damaged
 
     @invariant()
     def never_wrong(self) -> None:

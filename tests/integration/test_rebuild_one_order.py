@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -172,24 +173,24 @@ async def test_while_its_customers_other_orders_are_written_nothing_is_lost(
     random = Random(seed)
     damages = ("status = 'odd'", "total = total + 7, refunded = 2", "customer_id = 'c-2'", "placed_at = NULL")
 
-    async def others() -> None:
-        for number in range(30):
+    async def others() -> int:
+        for number in count():
+            if mending.done():
+                return number
             await ours.tell(placed(f"n-{number}"), confirmed(f"n-{number}", 2), partition=number % 3)
             await ours.write(placed(f"l-{number}", customer=random.choice(("c-1", "c-2"))))
+        raise AssertionError
 
-    async def mending() -> int:
-        times = 0
-        while not writing.done():
+    async def mend() -> None:
+        for _ in range(10):
             order = random.choice(("a", "b", "c"))
             await execute(ours, f"UPDATE projector.orders SET {random.choice(damages)} WHERE order_id = '{order}'")
             await execute(ours, "UPDATE projector.customer_summary SET orders = orders + 1 WHERE shard = 1")
             await asyncio.gather(*(mended(database_url, one) for one in ("a", "b", "c")))
-            times += 1
-        return times
 
-    writing = asyncio.ensure_future(others())
-    assert await mending() >= 5
-    await writing
+    mending = asyncio.ensure_future(mend())
+    assert await others() >= 5
+    await mending
     await asyncio.gather(*(mended(database_url, one) for one in ("a", "b", "c")))
     assert await ours.differences() == []
 
