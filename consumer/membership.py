@@ -7,8 +7,9 @@ the old one is thrown away, since aiokafka hands out records before the assignme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -27,8 +28,11 @@ from schemas.errors import OutOfPlace, Refused, Unavailable
 
 _log = structlog.get_logger("projector.membership")
 
+Fetched = dict[Place, list[ConsumerRecord]]
+
 _ACQUIRE = 10.0  # seconds to wait for a connection
 _ANSWER = 2.0  # seconds for Kafka to say where logs begin
+_SELDOM = 50  # polls, at the busiest, between two looks for partitions of which the client has read past something
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type information
@@ -58,12 +62,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._models = models
         self._open, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
+        self._ahead: dict[Place, int] = {}  # behind the last record handed out, where that is beyond the checkpoint
         self._gaps: dict[TopicPartition, int] = {}  # where records began the last time that some were missing
         self._past: dict[TopicPartition, int] = {}  # where the client stood the last time that it had no record to give
 
     @property
     def assigned(self) -> bool:
-        """Whether an assignment stands, be it of no partitions, and no rebalance is under way."""
+        """Whether an assignment stands (be it of no partitions), and no rebalance is under way."""
         return self._open.is_set() and self.failed is None
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
@@ -101,13 +106,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._observation.rebalance(len(self.holds))
 
     async def _take(self, assigned: list[TopicPartition]) -> None:
-        self._gaps.clear()
-        self._past.clear()
+        for seen in (self._ahead, self._gaps, self._past):
+            seen.clear()
         if not assigned:
             self.holds = {}
             return
         first = await self._first_offsets(assigned)
-        places = [Place(one.topic, one.partition) for one in assigned]
+        places = [Place(*one) for one in assigned]
         async with postgres.leased(self._pool, _ACQUIRE) as connection:
             known = await checkpoints.known(connection, {one.topic for one in assigned})
             if lost := [place for place in places if place not in known and place not in first]:
@@ -130,7 +135,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if not found:
             for some in await asyncio.gather(*(self._asked([one]) for one in assigned)):
                 found.update(some)
-        return {Place(one.topic, one.partition): offset for one, offset in found.items()}
+        return {Place(*one): offset for one, offset in found.items()}
 
     async def _asked(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Nothing if Kafka doesn't answer for all of them."""
@@ -141,42 +146,43 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         except Unavailable:
             return {}
 
-    async def fetch(self, lane: int, lanes: int, most: int, wait: float) -> tuple[int, list[ConsumerRecord]]:
-        """(epoch, records) of this lane's share of the partitions: those that follow on from the holds.
+    async def fetch(self, full: Collection[Place], most: int, wait: float) -> tuple[int, Fetched]:
+        """(epoch, records by partition): what follows on, in this epoch, from what was handed out before; of all
+        partitions held but the `full` ones.
 
         Waits up to `wait` seconds for records. The caller compares the epoch before it uses them.
         """
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._open.wait(), wait)
-        except TimeoutError:
-            return self.epoch, []
+        if not self._open.is_set():
+            return self.epoch, {}
         if self.failed is not None:
             raise self.failed
         epoch = self.epoch
-        mine = [TopicPartition(*place) for place in sorted(self.holds)][lane::lanes]
-        if not mine and lane:
-            await asyncio.sleep(wait)
-            return epoch, []
-        # The first lane polls without partitions too: a member that doesn't is put out of the group for good.
-        fetched = await self._poll(mine, most, wait)
+        # One that holds nothing polls too: a member that doesn't is put out of the group for good.
+        mine = [TopicPartition(*place) for place in sorted(self.holds) if place not in full]
+        fetched = await self._poll(mine, most, wait) if mine or not self.holds else {}
         if epoch != self.epoch:
             self._observation.discarded()
             self._go_back(fetched)
-            return epoch, []
-        records: list[ConsumerRecord] = []
-        for partition, found in fetched.items():
-            records += self._following(partition, found)
-        if read_past := await self._read_past([partition for partition in mine if partition not in fetched]):
-            await self._pass_over(epoch, read_past)
-        return epoch, records
+            return epoch, {}
+        following = {Place(*one): self._following(one, records) for one, records in fetched.items()}
+        found = {place: records for place, records in following.items() if records}
+        self._ahead.update((place, records[-1].offset + 1) for place, records in found.items())
+        if not fetched or self._polls % _SELDOM == 0:
+            await self._pass_over(epoch, await self._read_past([one for one in mine if one not in fetched]))
+        return epoch, found
 
-    async def _poll(
-        self, mine: list[TopicPartition], most: int, wait: float
-    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+    def _next(self, place: Place) -> int | None:
+        """The offset to be handed out next; None of a partition that isn't held."""
+        hold = self.holds.get(place)
+        return None if hold is None else max(hold.next_offset, self._ahead.get(place, 0))
+
+    async def _poll(self, mine: list[TopicPartition], most: int, wait: float) -> dict[TopicPartition, Any]:
         """Never cancelled and never without a time limit of its own: a cancelled getmany turns aiokafka's poll
         watchdog off for ever."""
         with translated():
-            fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
+            fetched: dict[TopicPartition, Any] = {}
             self._polls += 1
             try:
                 fetched = await self._consumer.getmany(*mine, timeout_ms=int(wait * 1000), max_records=most)
@@ -190,10 +196,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             return fetched
 
     async def keep_polling(self, stop: asyncio.Event, interval: float, hear: float = 1.0) -> None:
-        """Poll when no lane has for `interval` seconds. Kafka's client puts a member that doesn't out of its group,
+        """Poll when nobody has for `interval` seconds. Kafka's client puts a member that doesn't out of its group,
         though all it does is wait for PostgreSQL; then nobody would have its partitions for a rebalance or two.
 
-        While a rebalance lasts no lane polls, so this does, after `hear` seconds: what the rebalance fails with is told
+        While a rebalance lasts nobody polls, so this does, after `hear` seconds: what the rebalance fails with is told
         to who polls and to nobody else, and a member that hasn't polled for long is not taken back.
         """
         quiet, polls = 0.0, self._polls
@@ -235,16 +241,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self.holds.update(holds)
 
     async def _read_past(self, silent: Iterable[TopicPartition]) -> dict[Place, int]:
-        """Where the client stands beyond the checkpoint, though it gave no record: after a transaction's marker, or
-        after records that were taken back. As with any gap, it has to say so twice: that there was nothing up to where
-        it stood the first time."""
+        """Where the client stands beyond the checkpoint, though it gave no record and none is on its way: after a
+        transaction's marker, or after records that were taken back. As with any gap, it has to say so twice: that there
+        was nothing up to where it stood the first time."""
         found = {}
         for partition in silent:
-            place = Place(partition.topic, partition.partition)
+            place = Place(*partition)
             with translated():
                 position = await self._consumer.position(partition)
             hold = self.holds.get(place)
-            if hold is not None and position > hold.next_offset:
+            if hold is not None and self._next(place) == hold.next_offset < position:
                 before = self._past.get(partition, 0)
                 if hold.next_offset < before <= position:
                     found[place] = before
@@ -256,6 +262,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def _pass_over(self, epoch: int, positions: Mapping[Place, int]) -> None:
         """Move checkpoints over offsets that hold nothing to apply: a lag that nobody could work off otherwise."""
         moves = [Move(place, self.holds[place], position, None) for place, position in sorted(positions.items())]
+        if not moves:
+            return
         try:
             with self.working():
                 async with postgres.leased(self._pool, _ACQUIRE) as connection:
@@ -270,30 +278,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Records of these were taken from the client and are thrown away. They may have come after the new epoch's
         own seek; without another they would not come again until the next record does."""
         for partition in partitions:
-            hold = self.holds.get(Place(partition.topic, partition.partition))
-            if hold is not None:
-                self._consumer.seek(partition, hold.next_offset)
+            expected = self._next(Place(*partition))
+            if expected is not None:
+                self._consumer.seek(partition, expected)
 
     def _following(self, partition: TopicPartition, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
-        hold = self.holds.get(Place(partition.topic, partition.partition))
-        if hold is None:
+        expected = self._next(Place(*partition))
+        if expected is None:
             return []
-        fresh = (
-            records
-            if records[0].offset >= hold.next_offset
-            else [record for record in records if record.offset >= hold.next_offset]
-        )
-        if fresh and fresh[0].offset > hold.next_offset and self._gaps.get(partition) != fresh[0].offset:
+        fresh = [record for record in records if record.offset >= expected]
+        if fresh and fresh[0].offset > expected and self._gaps.get(partition) != fresh[0].offset:
             # Records may be missing: fetched under another epoch, or dropped by the client. Look once more; a gap
             # that is still there is the log's own (compaction, a transaction's marker, retention).
             self._gaps[partition] = fresh[0].offset
-            self._consumer.seek(partition, hold.next_offset)
+            self._consumer.seek(partition, expected)
             return []
         return fresh
-
-
-def place_of(record: ConsumerRecord) -> Place:
-    return Place(record.topic, record.partition)
 
 
 def _named(places: Iterable[Place]) -> str:

@@ -18,8 +18,9 @@ from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from consumer.checkpoints import Place
+from consumer.feed import Batch, Feed
 from consumer.health import Health
-from consumer.membership import Membership, place_of
+from consumer.membership import Membership
 from consumer.observation import Observation
 from consumer.processor import Holds, Processor
 from consumer.projection import Projection
@@ -36,7 +37,6 @@ from schemas.wire import decode
 
 _log = structlog.get_logger("projector.worker")
 
-_POLL = 0.5  # seconds that a lane waits for records before it looks whether to stop
 _COMMIT_EVERY = 1.0  # seconds between Kafka commits: a courtesy to lag tools, so it may lag itself
 _JOIN = 60.0  # seconds to connect and subscribe; a broker that takes connections and says nothing costs aiokafka 40
 _POLLS = 4  # in the time after which Kafka's client thinks that a member doesn't poll
@@ -103,10 +103,12 @@ class Worker:
             await together(stop, 0, self._join(consumer, membership))
             if stop.is_set():
                 return
-            loops = [self._lane(stop, membership, lane) for lane in range(settings.lanes)]
+            feed = Feed(membership, settings.lanes, settings.batch_size)
+            loops = [self._lane(stop, membership, feed) for _ in range(settings.lanes)]
             drained = await together(
                 stop,
                 settings.stop_timeout,
+                feed.fill(stop),
                 *loops,
                 self._courtesy(consumer, membership, stop),
                 membership.keep_polling(stop, settings.max_poll_interval / _POLLS, _HEAR),
@@ -129,26 +131,29 @@ class Worker:
                 raise Unavailable(f"Kafka: there is no topic {', '.join(sorted(missing))}")
             consumer.subscribe(self._settings.topics, listener=membership)
 
-    async def _lane(self, stop: asyncio.Event, membership: Membership, lane: int) -> None:
+    async def _lane(self, stop: asyncio.Event, membership: Membership, feed: Feed) -> None:
         while not stop.is_set():
-            epoch, records = await membership.fetch(lane, self._settings.lanes, self._settings.batch_size, _POLL)
-            await self._failpoints.reach("after_fetch")
-            if not records or epoch != membership.epoch:
-                continue
-            began = time.perf_counter()
-            items = [decode(record) for record in records]
-            holds: Holds = {place: membership.holds[place] for place in {place_of(record) for record in records}}
-            try:
-                with membership.working():
-                    outcome, holds = await self._processor.process(items, holds)
-            except OutOfPlace:
-                self._observation.fenced()
-                if epoch == membership.epoch:
-                    raise
-                _log.info("batch_discarded", records=len(records), owner=self._owner)  # its next owner does it
-                continue
-            membership.moved(epoch, holds)
-            self._observation.batch(outcome, len(records), time.perf_counter() - began)
+            batch = await feed.take()
+            with feed.in_hand(batch):
+                await self._failpoints.reach("after_fetch")
+                if batch.records and batch.epoch == membership.epoch:
+                    await self._batch(membership, batch)
+
+    async def _batch(self, membership: Membership, batch: Batch) -> None:
+        began = time.perf_counter()
+        items = [decode(record) for record in batch.records]
+        holds: Holds = {place: membership.holds[place] for place in batch.places}
+        try:
+            with membership.working():
+                outcome, holds = await self._processor.process(items, holds)
+        except OutOfPlace:
+            self._observation.fenced()
+            if batch.epoch == membership.epoch:
+                raise
+            _log.info("batch_discarded", records=len(items), owner=self._owner)  # its next owner does it
+            return
+        membership.moved(batch.epoch, holds)
+        self._observation.batch(outcome, len(items), time.perf_counter() - began)
 
     async def _courtesy(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:
         """Tell Kafka how far we are, for its tools. Nothing here reads it back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -75,9 +75,9 @@ async def member(pool: Pool) -> AsyncIterator[tuple[Membership, Client]]:
     yield membership, client
 
 
-async def offsets(membership: Membership, lane: int = 0, lanes: int = 1) -> list[int]:
-    _, records = await membership.fetch(lane, lanes, 100, 0.01)
-    return [record.offset for record in records]
+async def offsets(membership: Membership, full: Collection[Place] = ()) -> list[int]:
+    _, found = await membership.fetch(full, 100, 0.01)
+    return [record.offset for records in found.values() for record in records]
 
 
 async def test_it_begins_where_the_log_does_or_the_checkpoint_stands(pool: Pool) -> None:
@@ -229,18 +229,42 @@ async def test_nothing_is_fetched_while_a_rebalance_is_under_way(member: tuple[M
     assert client.asked == []
 
 
-async def test_each_lane_asks_for_its_own_share_and_an_idle_member_still_polls(pool: Pool) -> None:
+async def test_a_full_partition_is_left_out_and_a_member_without_any_still_polls(pool: Pool) -> None:
     client = Client()
     membership = Membership(client, pool, "me")
-    await membership.on_partitions_assigned(partitions(0, 1, 2, 3, 4))
-    for lane in range(3):
-        await offsets(membership, lane, lanes=3)
-    assert client.asked == [(0, 3), (1, 4), (2,)]
+    await membership.on_partitions_assigned(partitions(0, 1, 2))
+    await offsets(membership, [Place("t", 1)])
+    await offsets(membership, [Place("t", number) for number in range(3)])
+    assert client.asked == [(0, 2)]  # asked without any, the client gives records of all
     client.asked.clear()
     await membership.on_partitions_assigned([])
-    for lane in range(3):
-        await offsets(membership, lane, lanes=3)
+    await offsets(membership)
     assert client.asked == [()]
+
+
+async def test_what_was_handed_out_comes_no_more_though_the_checkpoint_lags(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [fetched(0, 1), fetched(1, 2), fetched(0), fetched(3)]
+    assert [await offsets(membership) for _ in range(4)] == [[0, 1], [2], [], [3]]
+    assert client.sought == []
+
+
+async def test_a_client_that_jumps_ahead_is_sent_back_to_what_follows(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [fetched(0, 1), fetched(5), fetched(2, 3)]
+    assert [await offsets(membership) for _ in range(3)] == [[0, 1], [], [2, 3]]
+    assert client.sought == [(0, 2)]
+
+
+async def test_nothing_is_passed_over_while_records_are_on_their_way(member: tuple[Membership, Client]) -> None:
+    membership, client = member
+    client.answers = [fetched(0, 1)]
+    assert await offsets(membership) == [0, 1]
+    client.positions[0] = 9
+    assert await offsets(membership) == []
+    assert await offsets(membership) == []
+    assert [hold.next_offset for hold in membership.holds.values()] == [0]
+    assert client.sought == []
 
 
 async def test_a_fetch_before_the_position_is_right_is_nothing(member: tuple[Membership, Client]) -> None:

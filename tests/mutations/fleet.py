@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutations.mutant import Mutant
 
 _MEMBERSHIP = "tests/integration/test_worker_membership.py"
+_FEED = "tests/unit/test_feed.py"
 _DATABASE = "tests/integration/test_worker_database.py"
 _WATCH = "tests/acceptance/test_fleet_watch.py"
 _WATCHDOG = "tests/integration/test_watchdog.py"
@@ -23,7 +24,7 @@ FLEET = (
         "a batch fetched under another epoch is used",
         "consumer/membership.py",
         "        if epoch != self.epoch:\n            self._observation.discarded()\n"
-        "            self._go_back(fetched)\n            return epoch, []\n",
+        "            self._go_back(fetched)\n            return epoch, {}\n",
         "",
         (_MEMBERSHIP,),
     ),
@@ -45,9 +46,39 @@ FLEET = (
     Mutant(
         "a gap is believed at once",
         "consumer/membership.py",
-        "        if fresh and fresh[0].offset > hold.next_offset and self._gaps.get(partition) != fresh[0].offset:\n",
+        "        if fresh and fresh[0].offset > expected and self._gaps.get(partition) != fresh[0].offset:\n",
         "        if False:\n",
         (_MEMBERSHIP,),
+    ),
+    Mutant(
+        "what is on its way to a lane is handed out again",
+        "consumer/membership.py",
+        "        self._ahead.update((place, records[-1].offset + 1) for place, records in found.items())\n",
+        "",
+        (_MEMBERSHIP,),
+    ),
+    Mutant(
+        "a checkpoint passes over records that are on their way",
+        "consumer/membership.py",
+        "self._next(place) == hold.next_offset < position:",
+        "hold.next_offset < position:",
+        (_MEMBERSHIP,),
+    ),
+    Mutant("two lanes have a partition in hand", "consumer/feed.py", "        self._in_hand |= places\n", "", (_FEED,)),
+    Mutant(
+        "an old epoch's batch gives back what a new one has in hand",
+        "consumer/feed.py",
+        "            if batch.epoch == self._epoch:\n",
+        "            if True:\n",
+        (_FEED,),
+    ),
+    Mutant(
+        "the feed has no end",
+        "consumer/feed.py",
+        "        return {place for place, queue in self._queues.items() if len(queue.records) >= most or "
+        "queue.size >= _BYTES}\n",
+        "        return set()\n",
+        (_FEED,),
     ),
     Mutant(
         "the gate stays open in a rebalance",
