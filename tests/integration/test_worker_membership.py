@@ -242,18 +242,11 @@ async def test_a_full_partition_is_left_out_and_a_member_without_any_still_polls
     assert client.asked == [()]
 
 
-async def test_what_was_handed_out_comes_no_more_though_the_checkpoint_lags(member: tuple[Membership, Client]) -> None:
+async def test_what_follows_is_told_by_what_was_handed_out(member: tuple[Membership, Client]) -> None:
     membership, client = member
-    client.answers = [fetched(0, 1), fetched(1, 2), fetched(0), fetched(3)]
-    assert [await offsets(membership) for _ in range(4)] == [[0, 1], [2], [], [3]]
-    assert client.sought == []
-
-
-async def test_a_client_that_jumps_ahead_is_sent_back_to_what_follows(member: tuple[Membership, Client]) -> None:
-    membership, client = member
-    client.answers = [fetched(0, 1), fetched(5), fetched(2, 3)]
-    assert [await offsets(membership) for _ in range(3)] == [[0, 1], [], [2, 3]]
-    assert client.sought == [(0, 2)]
+    client.answers = [fetched(0, 1), fetched(1, 2), fetched(0), fetched(6), fetched(3, 4)]
+    assert [await offsets(membership) for _ in range(5)] == [[0, 1], [2], [], [], [3, 4]]
+    assert client.sought == [(0, 3)]
 
 
 async def test_nothing_is_passed_over_while_records_are_on_their_way(member: tuple[Membership, Client]) -> None:
