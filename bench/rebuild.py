@@ -15,7 +15,7 @@ from bench.race import cpu
 from bench.stage import Stage, connected, environment, fresh_database, members
 from bench.stream import Load
 from bench.truth import Truth
-from runtime.embedded.processes import last_words
+from runtime.embedded.processes import ServerProcess, last_words
 from schemas.errors import Unavailable
 
 _LOOK = 0.1  # seconds between two looks at its memory
@@ -36,12 +36,7 @@ async def measured(on: Stage, url: str, load: Load, processes: int) -> dict[str,
     command = ("-m", "cli", "rebuild", "--workers", str(processes), "--json")
     before = cpu(on, ())
     with members([(command, environment(on.at(url, load.topic)))], log) as [program]:
-        process = psutil.Process(program.pid)
-        memory, used = 0.0, 0.0
-        while program.alive():
-            memory = max(memory, _memory(process))
-            used = max(used, cpu(on, [program])["worker"]) if program.alive() else used
-            await asyncio.sleep(_LOOK)
+        memory, used = await watched(on, program)
     after = cpu(on, ())
     told = log.read_bytes().splitlines()
     found = orjson.loads(told[-1]) if told and told[-1].startswith(b"{") else {}
@@ -55,6 +50,17 @@ async def measured(on: Stage, url: str, load: Load, processes: int) -> dict[str,
         **shares,
         "memory_mib": memory / 2**20,
     }
+
+
+async def watched(on: Stage, program: ServerProcess) -> tuple[float, float]:
+    """Until a program ends: the most bytes that it and its children held at once, and the seconds of CPU they took."""
+    process = psutil.Process(program.pid)
+    memory, used = 0.0, 0.0
+    while program.alive():
+        memory = max(memory, _memory(process))
+        used = max(used, cpu(on, [program])["worker"]) if program.alive() else used
+        await asyncio.sleep(_LOOK)
+    return memory, used
 
 
 def _memory(process: psutil.Process) -> float:
