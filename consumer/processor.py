@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 
 from consumer import checkpoints
 from consumer.attempts import OnRetry, until_done
@@ -151,15 +152,17 @@ def _moves(items: Sequence[Decoded], holds: Mapping[Place, Hold]) -> list[Move]:
     """How far each partition's checkpoint goes with these records."""
     if not holds:
         return []
-    last: dict[Place, tuple[int, datetime | None]] = {}
-    for item in items:
-        record = item.record
-        place = Place(record.topic, record.partition)
-        newest = last[place][1] if place in last else None
-        if isinstance(item, Event) and (newest is None or item.time > newest):
-            newest = item.time
-        last[place] = (record.offset + 1, newest)
-    return [Move(place, holds[place], offset, newest) for place, (offset, newest) in sorted(last.items())]
+    ends: dict[Place, int] = {}
+    times: dict[Place, list[datetime]] = {}
+    for (topic, partition), group in groupby(items, _where):  # records of a partition come in one piece, mostly
+        place, run = Place(topic, partition), [*group]
+        ends[place] = run[-1].record.offset + 1
+        times.setdefault(place, []).extend(item.time for item in run if isinstance(item, Event))
+    return [Move(place, holds[place], end, max(times[place], default=None)) for place, end in sorted(ends.items())]
+
+
+def _where(item: Decoded) -> tuple[str, int]:
+    return item.record.topic, item.record.partition
 
 
 def _refused(item: Decoded, error: Unstorable) -> Unreadable:

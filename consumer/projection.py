@@ -7,7 +7,7 @@ number of events: sources are known, then at most three reads, then one write pe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,9 +58,9 @@ class Projection:
         order_ids = {item.order_id for item in items if item.order_id is not None}
         orders = await order_store.read(connection, order_ids, hold=careful)
         events = [item for item in items if isinstance(item, Event)]
-        known = await self._known(connection, events, orders, careful=careful)
-        stands = {order_id: state.version for order_id, state in orders.items()}.get
-        ready = {event.order_id for event in events if event.version == stands(event.order_id, 0) + 1}
+        stands = {order_id: state.version for order_id, state in orders.items()}
+        known = await self._known(connection, events, stands, careful=careful)
+        ready = {event.order_id for event in events if event.version == stands.get(event.order_id, 0) + 1}
         waiting, spoilt = await self._waiting(connection, sorted(ready))
         stale = await self._stale(connection, waiting) if careful else []
         verdicts, delta = await self._decide(connection, items, orders, waiting, known)
@@ -69,29 +69,19 @@ class Projection:
         return _outcome(verdicts)
 
     async def _known(
-        self, connection: Connection, events: list[Event], orders: order_store.Orders, *, careful: bool
+        self, connection: Connection, events: list[Event], stands: Mapping[str, int], *, careful: bool
     ) -> set[Identity]:
         """Identities that are no news. The ledger is asked about events behind their turn alone: the insert itself
         finds a known one among those that are in turn, and the batch is then done again, carefully."""
-        everyone = list({identity(event) for event in events})
-        doubtful = (
-            everyone
-            if careful
-            else list({identity(event) for event in events if event.version <= _version(orders, event.order_id)})
-        )
+        everyone = list({(event.source, event.uuid) for event in events})
+        behind = [event for event in events if event.version <= stands.get(event.order_id, 0)] if stands else []
+        doubtful = everyone if careful else list({identity(event) for event in behind})
         known = await ledger.known(connection, doubtful, self.sources)
         known |= await ledger.pending(connection, everyone, self.sources)
-        return known | await self._forgotten(connection, events, orders, known)
+        return known | await self._forgotten(connection, [one for one in behind if identity(one) not in known])
 
-    async def _forgotten(
-        self, connection: Connection, events: list[Event], orders: order_store.Orders, known: set[Identity]
-    ) -> set[Identity]:
+    async def _forgotten(self, connection: Connection, behind: list[Event]) -> set[Identity]:
         """Identities of versions whose history was dropped: that the id was another one can't be told any more."""
-        behind = [
-            event
-            for event in events
-            if event.version <= _version(orders, event.order_id) and identity(event) not in known
-        ]
         pruned = await ledger.pruned(connection, sorted({event.order_id for event in behind}))
         return {identity(event) for event in behind if event.version <= pruned.get(event.order_id, 0)}
 
@@ -191,11 +181,6 @@ def _steps(change: Change) -> Iterator[tuple[Identity, OrderState]]:
     for event in change.applied:
         state = evolve(state, event)
         yield identity(event), state
-
-
-def _version(orders: order_store.Orders, order_id: str) -> int:
-    state = orders.get(order_id)
-    return 0 if state is None else state.version
 
 
 def _outcome(verdicts: Verdicts) -> Outcome:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 
 MEMORY = 50_000  # weights of the items that one Spill holds before it writes: items, unless told otherwise
 
@@ -78,7 +78,7 @@ class Spill:
         """Write what is held: for other readers than this object."""
         for place, items in self._held.items():
             with self._file(place).open("ab") as file:
-                pickle.dump(items, file, pickle.HIGHEST_PROTOCOL)
+                _write(items, file)
             self._counts[place] = self._counts.get(place, 0) + len(items)
         self._held.clear()
         self._weight = 0
@@ -149,14 +149,24 @@ def _bounds(order_ids: Iterable[str], total: int, most: int) -> Sequence[str]:
     return [sample[len(sample) * part // parts] for part in range(1, parts)]
 
 
+def _write(items: Sequence[Any], file: IO[bytes]) -> None:
+    """Tuples of one width go column by column, and without the memory of what was written before: a third of the time
+    that it takes to write them, and to read them, one by one."""
+    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+    width = len(items[0]) if type(items[0]) is tuple else 0
+    by_column = width > 0 and all(type(item) is tuple and len(item) == width for item in items)
+    pickler.fast = by_column
+    pickler.dump(([*zip(*items, strict=True)] if by_column else items, by_column))
+
+
 def _items(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         while True:
             try:
-                items = pickle.load(file)  # noqa: S301  our own file, in a directory that nobody else can enter
+                items, by_column = pickle.load(file)  # noqa: S301  our own file, and nobody else can enter its directory
             except EOFError:
                 return
-            yield from items
+            yield from zip(*items, strict=True) if by_column else items
 
 
 def _writer_of(path: Path) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from consumer.order import OrderState, evolve
+from consumer.order import OrderState, evolve, evolve_in_place
 from schemas.errors import InvalidHistory
 from schemas.events import Decoded, Event, Tombstone, Unreadable
 
@@ -118,23 +118,23 @@ class _Judgement:
         return self._finish()
 
     def _event(self, event: Event) -> None:
-        counts = self._result.counts
+        order_id = event.order_id
+        change = self._result.changes.get(order_id) or self._change(order_id)
         who = (event.source, event.uuid)
-        change = self._change(event.order_id)
         if change.after.erased:
-            counts["erased"] += 1
+            self._result.counts["erased"] += 1
         elif who in self._seen:
-            counts["duplicate"] += 1
+            self._result.counts["duplicate"] += 1
         else:
             self._seen.add(who)
             ahead = event.version - change.after.version
             if ahead == 1:
-                if self._apply(change, event) and event.order_id in self._queues:
+                if self._apply(change, event) and order_id in self._queues:
                     self._drain(change)
             elif ahead > 1:
                 change.held = True
-                self._queues.setdefault(event.order_id, {}).setdefault(event.version, []).append(event)
-                counts["parked"] += 1
+                self._queues.setdefault(order_id, {}).setdefault(event.version, []).append(event)
+                self._result.counts["parked"] += 1
             else:
                 self._conflict(change, event)
 
@@ -161,7 +161,10 @@ class _Judgement:
             self._letter(change, Letter("projection_error", error, event))
             return False
         try:
-            change.after = evolve(change.after, event)
+            if change.applied:  # then the state is one that this batch has made
+                evolve_in_place(change.after, event)
+            else:
+                change.after = evolve(change.after, event)
         except InvalidHistory as refusal:
             self._letter(change, Letter("invalid_history", refusal.why, event))
             return False

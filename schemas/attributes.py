@@ -22,12 +22,16 @@ _MAX_SOURCE = 2_000  # characters: it is a key in PostgreSQL too
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}:([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-5][0-9])"
 ).fullmatch
+# What nearly all producers write of it: UTC as Z. Read in half the time.
+_USUAL_TIME = re.compile(
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
+).fullmatch
 _not_in_uri = re.compile(r"[\x00-\x20\x7f]").search
 
 
 def key(name: str, value: Any) -> str:
     """A non-empty text of at most 200 characters: `id`, and `subject`, the order's id."""
-    if type(value) is bytes and 0 < len(value) <= MAX_KEY and b"\x00" not in value:
+    if type(value) is bytes and 0 < len(value) <= MAX_KEY and 0 not in value:
         try:
             return value.decode()  # all that is asked below, since bytes are no fewer than characters
         except UnicodeDecodeError:
@@ -59,6 +63,11 @@ _known_source = lru_cache(_REMEMBERED)(_source)
 
 def time(value: Any) -> datetime:
     """RFC 3339 with an offset, as UTC; digits beyond the microsecond are cut off, a leap second is the next one."""
+    if type(value) is bytes and _USUAL_TIME(value):
+        try:
+            return datetime.fromisoformat(value.decode())
+        except ValueError:
+            pass  # no such moment: said below
     text = _text("time", value)
     match = _RFC3339(text)
     if match is None:
@@ -76,6 +85,8 @@ def time(value: Any) -> datetime:
 
 
 def sequence(value: Any) -> int:
+    if type(value) is bytes and len(value) < 19 and value.isdigit() and (plain := int(value)):
+        return plain  # all that is asked below
     number = _integer("sequence", value)
     if not 1 <= number <= _MAX_SEQUENCE:
         raise UnreadableEvent("sequence: not from 1 to 2^63-1")

@@ -22,6 +22,7 @@ _MAX_DEPTH = 200  # the fast readers' limit; Python's own depends on how deep th
 
 # A number can break those limits only with an exponent of five digits or by the sheer length of the text.
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_BACKSLASH, _N, _I = b"\\NI"
 _SURELY_SHORT = _DIGITS_AFTER - 9_999
 
 _space = re.compile(r"[ \t\n\r]*").match
@@ -50,13 +51,13 @@ def lenient(text: str) -> Any:
 
 def looks_suspect(raw: bytes) -> bool:
     """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`."""
-    # One character is sought many times faster than several.
+    # `bytes in bytes` raises and drops an exception before it looks, which costs 0.8 µs; a number in bytes doesn't.
     return (
-        (b"\\" in raw and b"\\u" in raw)
-        or (b"N" in raw and b"NaN" in raw)
-        or (b"I" in raw and b"Infinity" in raw)
+        (_BACKSLASH in raw and raw.find(b"\\u") >= 0)
+        or (_N in raw and raw.find(b"NaN") >= 0)
+        or (_I in raw and raw.find(b"Infinity") >= 0)
         or len(raw) > _SURELY_SHORT
-        or b"0e00000" in raw.translate(_DIGITS_AS_ZEROS, b"+-")
+        or raw.translate(_DIGITS_AS_ZEROS, b"+-").find(b"0e00000") >= 0
     )
 
 

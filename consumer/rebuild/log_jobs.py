@@ -6,7 +6,7 @@ one partition keep their order; of orders that came through several partitions, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -29,7 +29,7 @@ from consumer.verdicts import Change, judge
 from runtime.kafka import Ends, observer
 from runtime.settings import Settings
 from schemas.events import Event, Record, Tombstone
-from schemas.wire import decode
+from schemas.wire import SLIM_WIDTH, decode, decode_slim, order_of_slim, slim
 
 _AT_ONCE = 2_000  # records
 _LARGE = 24 * 1024 * 1024  # bytes of a range on disk: some 60,000 events, which take ten times as much in memory
@@ -40,8 +40,25 @@ Letters = Mapping[TopicPartition, Mapping[int, str]]  # offsets that have a lett
 
 Item = Event | Tombstone
 
-# Where a record stood: all that is kept of it beside its event. Plain tuples are pickled in half the time.
-Origin = tuple[str, int, int, int]  # topic, partition, offset, timestamp
+# What is set aside: of a record in binary mode what `decode` needs of it, which is decoded when its range is folded;
+# of others the event or tombstone. Behind it, where the record stood. Its width says which of them a row is.
+Row = tuple[Any, ...]
+
+
+class Origin(NamedTuple):
+    """Where a record stood: all that is kept of it beside its event."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+
+
+_ORIGIN = 4  # of its fields are set aside
+_SLIM, _EVENT = SLIM_WIDTH + _ORIGIN, len(Event._fields) - 1 + _ORIGIN
 _ORDER_ID = Event._fields.index("order_id")
 
 
@@ -75,9 +92,11 @@ class ReadJob:
                 events += 1
                 if record.offset in letters and letters[record.offset] == _digest(record.value):
                     continue
-                item = decode(record)
-                if isinstance(item, Event | Tombstone) and (place := ranges.of(item.order_id)) in self.wanted:
-                    spill.add(place, (*item[:-1], (record.topic, record.partition, record.offset, record.timestamp)))
+                found = slim(record)
+                row = _decoded(record) if found is None else (*found, *_origin(record))
+                order_id = "" if row is None else _order_of(row)
+                if order_id and (place := ranges.of(order_id)) in self.wanted:
+                    spill.add(place, row)
         spill.flush()
         return events
 
@@ -114,7 +133,7 @@ class RangeJob:
                 for _, found in pieces(spill, part.number, span, _order_of, _PIECE, total):
                     rows = bulk.Rows(self.models)
                     events += len(found)
-                    items = [item for item in map(_item, found) if item.order_id not in gone]
+                    items = [item for row in found if (item := _item(row)) is not None and item.order_id not in gone]
                     if self.ledger:
                         await self._learn(numbers, items)
                     verdicts = judge(in_turn(items), {}, {}, ())
@@ -149,11 +168,14 @@ def _cut(change: Change, until: datetime) -> None:
         change.applied, change.after = kept, reduce(evolve, kept, change.before)
 
 
-def in_turn(items: Iterable[Item]) -> list[Item]:
+def in_turn(items: Sequence[Item]) -> list[Item]:
     """Records in the order in which they came: as they are, but for orders that came through several partitions."""
+    through: dict[str, tuple[str, int]] = {}
+    if all(through.setdefault(item.order_id, lane := _lane(item)) == lane for item in items):
+        return [*items]
     found: dict[str, dict[tuple[str, int], list[Item]]] = {}
     for item in items:
-        found.setdefault(item.order_id, {}).setdefault(_origin(item)[:2], []).append(item)
+        found.setdefault(item.order_id, {}).setdefault(_lane(item), []).append(item)
     result: list[Item] = []
     for lanes in found.values():
         if len(lanes) == 1:
@@ -171,22 +193,41 @@ def _merged(lanes: Sequence[Sequence[Item]]) -> list[Item]:
         open_lanes = [number for number, lane in enumerate(lanes) if heads[number] < len(lane)]
         if not open_lanes:
             return result
-        first = min(open_lanes, key=lambda number: _origin(lanes[number][heads[number]])[3])
+        first = min(open_lanes, key=lambda number: lanes[number][heads[number]].record.timestamp)
         result.append(lanes[first][heads[first]])
         heads[first] += 1
 
 
-def _item(row: tuple[Any, ...]) -> Item:
-    return Event._make(row) if len(row) == len(Event._fields) else Tombstone._make(row)
+def _decoded(record: Record) -> Row | None:
+    """A record that has to be decoded to know its order; None if that can't be."""
+    item = decode(record)
+    return (*item[:-1], *_origin(record)) if isinstance(item, Event | Tombstone) else None
 
 
-def _origin(item: Item) -> Origin:
-    return item.record  # type: ignore[return-value]  # as it was set aside
+def _item(row: Row) -> Item | None:
+    """What was set aside, decoded; None if it can't be."""
+    origin = Origin(*row[-_ORIGIN:])
+    if len(row) == _SLIM:
+        item = decode_slim(row[:-_ORIGIN], origin)
+        return item if isinstance(item, Event) else None
+    fields = (*row[:-_ORIGIN], origin)
+    return Event._make(fields) if len(row) == _EVENT else Tombstone._make(fields)
 
 
-def _order_of(row: tuple[Any, ...]) -> str:
-    order_id: str = row[_ORDER_ID] if len(row) == len(Event._fields) else row[0]
+def _order_of(row: Row) -> str:
+    """Its order; "" of a row whose order can't be read, which is never set aside."""
+    if len(row) == _SLIM:
+        return order_of_slim(row) or ""
+    order_id: str = row[_ORDER_ID] if len(row) == _EVENT else row[0]
     return order_id
+
+
+def _origin(record: Record) -> tuple[str, int, int, int]:
+    return record.topic, record.partition, record.offset, record.timestamp
+
+
+def _lane(item: Item) -> tuple[str, int]:
+    return item.record.topic, item.record.partition
 
 
 def _digest(value: bytes | None) -> str:

@@ -248,7 +248,7 @@ def _builders() -> list[psutil.Process]:
     """The processes that build ranges for this one."""
     found = []
     for one in psutil.Process().children():
-        with suppress(psutil.ZombieProcess):
+        with suppress(psutil.NoSuchProcess):  # it may end at this moment
             if "--multiprocessing-fork" in " ".join(one.cmdline()):
                 found.append(one)
     return found

@@ -11,6 +11,13 @@ _VERDICTS = "tests/unit/test_verdicts.py"
 
 ENGINE = (
     Mutant(
+        "a state that others have is changed in place",
+        "consumer/verdicts.py",
+        "            if change.applied:  # then",
+        "            if True:  # then",
+        (_VERDICTS,),
+    ),
+    Mutant(
         "no ledger insert",
         "consumer/projection.py",
         "        await ledger.append(connection, applied, self.sources)\n",

@@ -69,6 +69,18 @@ def test_what_several_have_written_is_read_writer_by_writer(directory: Path) -> 
     assert list(Spill(directory).read(1)) == ["9a", "9b", "10a", "10b"]
 
 
+ROWS = st.lists(st.tuples(st.integers(), st.text()) | st.tuples(st.integers(), st.binary(), st.none()) | st.text())
+
+
+@given(ROWS, st.integers(1, 9))
+def test_rows_come_back_as_they_were_of_one_width_or_of_several(items: list[object], memory: int) -> None:
+    with scratch("test-spill-") as directory:
+        spill = Spill(directory, memory=memory)
+        for item in items:
+            spill.add(0, item)
+        assert list(spill.read(0)) == items
+
+
 def test_weights_say_when_it_is_written(directory: Path) -> None:
     spill = Spill(directory, memory=10)
     spill.add(0, "light", 9)

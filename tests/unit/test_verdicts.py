@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.order import OrderState
-from consumer.verdicts import identity
+from consumer.verdicts import identity, judge
 from schemas.events import Decoded, Event, Tombstone, Unreadable
 from testkit.books import Books
 from tests.support.events import Rec, event
@@ -31,6 +31,27 @@ def after(*batches: Sequence[Decoded]) -> Books:
 
 def in_one_batch_and_in_many(*items: Decoded) -> list[Books]:
     return [after(list(items)), after(*([item] for item in items))]
+
+
+# What goes in
+
+
+def test_the_states_that_are_judged_by_stay_as_they_were() -> None:
+    before = OrderState("o-1")
+    orders = {"o-1": before}
+    found = judge([event(), event("confirmed", 2), event("shipped", 3)], orders, {}, ())
+    assert before == OrderState("o-1")
+    again = judge([event("delivered", 4), event("refunded", 5)], {"o-1": found.changes["o-1"].after}, {}, ())
+    assert found.changes["o-1"].after.version == 3
+    assert again.changes["o-1"].before is found.changes["o-1"].after
+    assert again.changes["o-1"].after.version == 5
+
+
+def test_a_refused_event_among_others_leaves_no_trace() -> None:
+    found = judge([event(), event("placed", 2), event("confirmed", 2, id="other")], {}, {}, ())
+    alone = judge([event(), event("confirmed", 2, id="other")], {}, {}, ())
+    assert found.changes["o-1"].after == alone.changes["o-1"].after
+    assert [letter.of.id for letter in found.letters if isinstance(letter.of, Event)] == ["o-1-2"]
 
 
 # Delivered again
