@@ -15,15 +15,23 @@ from bench.limit import Rows, limit
 from bench.live import live
 from bench.machine import described
 from bench.naive import naive
+from bench.peers.events import Topics
+from bench.peers.frame import Peer
+from bench.peers.race import Rows as PeerRows
+from bench.peers.race import race as peer_race
+from bench.peers.roster import PEERS
 from bench.rebuild import rebuild
 from bench.stage import Stage, stage, tried
 from bench.stream import Load, plan, put
+from bench.tables import Figures
 from bench.truth import Truth
 from schemas.errors import ProjectorError
 
 PARTS = ("naive", "live", "limit", "live-2", "rebuild", "rebuild-2", "latency")
+PEER_PARTS = tuple(peer.part for peer in PEERS)  # only when they are asked for: other people's software is installed
+ORDER = (*PARTS[:2], *PEER_PARTS, *PARTS[2:])  # peers right behind *live*, which they are held against
 
-Part = Callable[[int], Awaitable[report.Figures]]
+Part = Callable[[int], Awaitable[Figures]]
 
 
 def main() -> int:
@@ -42,7 +50,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=_positive, default=3, help="rounds (3)")
     parser.add_argument("--orders", type=_positive, default=60_000, help="orders; each has 4.9 events (60,000)")
     parser.add_argument("--window", type=_positive, default=400, help="orders under way at once in the stream (400)")
-    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be repeated")
+    parser.add_argument("--only", action="append", choices=ORDER, help="this part alone; may be repeated")
+    parser.add_argument("--peers", action="store_true", help="other people's consumers too (bench/peers)")
     parser.add_argument("--naive-events", type=_positive, default=5_000, help="events of the naive part (5,000)")
     parser.add_argument("--rate", type=_positive, default=1_000, help="events per second of the latency part (1,000)")
     parser.add_argument("--latency-seconds", type=_positive, default=30, help="how long, after 5 s of warm-up (30)")
@@ -62,10 +71,10 @@ def _positive(text: str) -> int:
 async def _bench(options: argparse.Namespace) -> int:
     async with stage(settings=tried(options.set)) as on:
         stream = plan(options.orders, options.window)
-        wanted = list(options.only or PARTS)
+        wanted = {*(options.only or PARTS), *(PEER_PARTS if options.peers else ())}
         _say(f"producing {options.orders:,} orders")
         small = await put(on, "bench-naive", stream, options.naive_events)
-        load = small if wanted == ["latency"] else await put(on, "bench-live", stream)
+        load = small if wanted == {"latency"} else await put(on, "bench-live", stream)
         found = report.Report(
             await described(on),
             {
@@ -75,10 +84,10 @@ async def _bench(options: argparse.Namespace) -> int:
                 **tried(options.set),
             },
         )
-        parts = _parts(on, options, small, load, wanted)
+        parts = {**_parts(on, options, small, load), **_peers(on, load)}
         await live(on, small, Truth(), Rows())  # warms the broker, the page cache and Python's compiled files
         for number in range(1, options.runs + 1):
-            for name in PARTS:
+            for name in ORDER:
                 if name in wanted:
                     began = time.monotonic()
                     figures = await parts[name](number)
@@ -93,10 +102,10 @@ async def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, wanted: list[str]) -> dict[str, Part]:
+def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load) -> dict[str, Part]:
     truth, rows = Truth(), Rows()
 
-    async def limited(_: int) -> report.Figures:
+    async def limited(_: int) -> Figures:
         if not rows.there:  # asked for alone: somebody has to make the rows
             await live(on, load, truth, rows)
         return await limit(on, load, truth, rows)
@@ -112,6 +121,15 @@ def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, want
             on, f"bench-latency-{number}", options.rate, options.latency_seconds, options.window
         ),
     }
+
+
+def _peers(on: Stage, load: Load) -> dict[str, Part]:
+    topics, rows = Topics(on, load), PeerRows(load)
+
+    def part(peer: Peer) -> Part:
+        return lambda _: peer_race(on, topics, rows, peer)
+
+    return {peer.part: part(peer) for peer in PEERS}
 
 
 def _say(line: str) -> None:

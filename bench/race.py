@@ -51,12 +51,12 @@ async def race(
     deadline = time.monotonic() + _TO_TAKE
     look = await connection.prepare(SQL["progress"])
     while (await _now(look, topic))[0] == 0:
-        _running(workers, log, deadline, "take their partitions")
+        running_still(workers, log, deadline, "take their partitions")
         await asyncio.sleep(0.005)
     began, before = time.perf_counter(), cpu(on, workers)
     deadline = time.monotonic() + limit
     while (await _now(look, topic))[1] < events:
-        _running(workers, log, deadline, f"apply {events} events")
+        running_still(workers, log, deadline, f"apply {events} events")
         await asyncio.sleep(0.01)
     seconds, after = time.perf_counter() - began, cpu(on, workers)
     return Race(events, seconds, {who: after[who] - before[who] for who in after})
@@ -74,7 +74,7 @@ async def _now(look: object, topic: str) -> tuple[int, int]:
     return row["partitions"], row["applied"]
 
 
-def _running(workers: Sequence[ServerProcess], log: Path, deadline: float, what: str) -> None:
+def running_still(workers: Sequence[ServerProcess], log: Path, deadline: float, what: str) -> None:
     if not all(worker.alive() for worker in workers):
         raise Unavailable(f"a worker has ended before it could {what}:\n{last_words(log)}")
     if time.monotonic() > deadline:

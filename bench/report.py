@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import orjson
 
-Figures = Mapping[str, float]
+from bench.peers.report import peers_table
+from bench.tables import Figures, columns, micro, ratios, spread, table, two, whole
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -41,16 +42,16 @@ class Report:
 
     def json(self) -> bytes:
         """Everything, round by round, with the medians."""
-        medians = {part: {name: median(of) for name, of in _columns(runs).items()} for part, runs in self.parts.items()}
-        ratios = {name: _ratios(self.parts, over, under) for name, over, under in _RATIOS}
-        found = {"machine": self.machine, "load": self.load, "medians": medians, "ratios": ratios, "runs": self.parts}
+        medians = {part: {name: median(of) for name, of in columns(runs).items()} for part, runs in self.parts.items()}
+        shares = {name: ratios(self.parts, over, under) for name, over, under in _RATIOS}
+        found = {"machine": self.machine, "load": self.load, "medians": medians, "ratios": shares, "runs": self.parts}
         return orjson.dumps(found, option=orjson.OPT_INDENT_2)
 
     def markdown(self) -> str:
         """The tables of docs/performance.md."""
         load = ", ".join(f"{name} {value}" for name, value in self.load.items())
         blocks = ["\n".join(f"- {name}: {value}" for name, value in self.machine.items()), f"Load: {load}."]
-        blocks += [self._throughput(), self._ratios(), self._batches(), self._latency()]
+        blocks += [self._throughput(), self._ratios(), peers_table(self.parts), self._batches(), self._latency()]
         blocks.append("Medians, with the least and the greatest of all rounds in brackets.")
         return "\n\n".join(block for block in blocks if block)
 
@@ -60,32 +61,32 @@ class Report:
         rows = []
         for part in _THROUGHPUT:
             if part in self.parts:
-                found = _columns(self.parts[part])
-                shares = [_spread(found[name], _micro) if name in found else "" for name in cost]
-                rows.append((part, _spread(found["events_per_s"], _whole), *shares))
-        return _table(head, rows) + "\n\nCPU in microseconds per event." if rows else ""
+                found = columns(self.parts[part])
+                shares = [spread(found[name], micro) if name in found else "" for name in cost]
+                rows.append((part, spread(found["events_per_s"], whole), *shares))
+        return table(head, rows) + "\n\nCPU in microseconds per event." if rows else ""
 
     def _ratios(self) -> str:
-        found = [(name, _ratios(self.parts, over, under)) for name, over, under in _RATIOS]
-        rows = [(name, _spread(values, _two)) for name, values in found if values]
-        return _table(("ratio, within a round", ""), rows) if rows else ""
+        found = [(name, ratios(self.parts, over, under)) for name, over, under in _RATIOS]
+        rows = [(name, spread(values, two)) for name, values in found if values]
+        return table(("ratio, within a round", ""), rows) if rows else ""
 
     def _batches(self) -> str:
         names = ("batches", "events_per_batch", "ms_per_batch", "order_writes_per_event", "batches_run_again")
         rows = []
         for part in ("live", "live-2"):
             if part in self.parts:
-                found = _columns(self.parts[part])
-                rows.append((part, *(_spread(found[name], _two) for name in names)))
-        return _table(("part", *(name.replace("_", " ") for name in names)), rows) if rows else ""
+                found = columns(self.parts[part])
+                rows.append((part, *(spread(found[name], two) for name in names)))
+        return table(("part", *(name.replace("_", " ") for name in names)), rows) if rows else ""
 
     def _latency(self) -> str:
         tables = []
         for part, runs in self.parts.items():
             if part.startswith("latency"):
-                found = _columns(runs)
-                title = f"{part} ({_spread(found['sent_per_s'], _whole)} events/s), ms"
-                tables.append(_table((title, ""), [(words, _spread(found[name], _two)) for words, name in _LATENCY]))
+                found = columns(runs)
+                title = f"{part} ({spread(found['sent_per_s'], whole)} events/s), ms"
+                tables.append(table((title, ""), [(words, spread(found[name], two)) for words, name in _LATENCY]))
         return "\n\n".join(tables)
 
 
@@ -94,36 +95,3 @@ def write(report: Report, page: Path = PAGE) -> None:
     text = page.read_text("utf-8")
     marked = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     page.write_text(marked.sub(lambda _: f"{BEGIN}\n\n{report.markdown()}\n\n{END}", text, count=1), "utf-8")
-
-
-def _columns(runs: Sequence[Figures]) -> dict[str, list[float]]:
-    return {name: [run[name] for run in runs] for name in runs[0]}
-
-
-def _ratios(parts: Mapping[str, Sequence[Figures]], over: str, under: str) -> list[float]:
-    """Round by round: what was slow for one was slow for the other."""
-    pairs = zip(parts.get(over, ()), parts.get(under, ()), strict=False)
-    return [above["events_per_s"] / below["events_per_s"] for above, below in pairs]
-
-
-def _spread(values: Sequence[float], text: Callable[[float], str]) -> str:
-    if len(values) == 1:
-        return text(values[0])
-    return f"{text(median(values))} ({text(min(values))} – {text(max(values))})"
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _micro(value: float) -> str:
-    return f"{value:,.1f}"
-
-
-def _two(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

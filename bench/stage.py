@@ -105,13 +105,12 @@ async def fresh_database(on: Stage) -> AsyncIterator[str]:
 
 
 @contextmanager
-def members(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], log: Path) -> Iterator[list[ServerProcess]]:
-    """Python programs (`-m` and so on, with their environment) as processes; ended at the end, and with us."""
+def running(launches: Sequence[Launch]) -> Iterator[list[ServerProcess]]:
+    """These processes; ended at the end, and with us."""
     started: list[ServerProcess] = []
     try:
-        for arguments, environment in commands:
-            argv = [sys.executable, *arguments]
-            started.append(spawn(Launch(argv=argv, log=log, directory=ROOT, environment={**_ours(), **environment})))
+        for launch in launches:
+            started.append(spawn(launch))  # noqa: PERF401 - one that was started is ended, whatever the next one does
         yield started
     finally:
         for member in started:
@@ -120,6 +119,17 @@ def members(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], log: Pa
         for member in started:
             if member.alive():
                 member.end(_ENDING)
+
+
+@contextmanager
+def members(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]], log: Path) -> Iterator[list[ServerProcess]]:
+    """Python programs of ours (`-m` and so on, with their environment) as processes; ended at the end, and with us."""
+    launches = [
+        Launch(argv=[sys.executable, *arguments], log=log, directory=ROOT, environment={**bare(), **environment})
+        for arguments, environment in commands
+    ]
+    with running(launches) as started:
+        yield started
 
 
 def tried(settings: Sequence[str]) -> dict[str, str]:
@@ -139,7 +149,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     }
 
 
-def _ours() -> dict[str, str]:
+def bare() -> dict[str, str]:
     """This process's environment without what would set anything about the one to be measured."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PROJECTOR_", "PYTHON", "PG"))}
 

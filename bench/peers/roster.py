@@ -1,0 +1,8 @@
+"""All peers, in the order in which they run."""
+
+from __future__ import annotations
+
+from bench.peers import plain
+from bench.peers.frame import Peer
+
+PEERS: tuple[Peer, ...] = (plain.PEER,)
