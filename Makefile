@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROKER ?= tansu
 MINUTES ?= 20
+PEERS := plain faststream quix
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadfile
 
@@ -92,6 +93,9 @@ requirements: $(READY) ## Pin the dependencies anew, with hashes
 		--python-version 3.11 pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--python-version 3.11 pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+	for peer in $(PEERS); do $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --python-version 3.11 bench/peers/$$peer/requirements.in \
+		-o bench/peers/$$peer/requirements.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what was made

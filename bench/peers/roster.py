@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers import plain
+from bench.peers import faststream, plain, quix
 from bench.peers.frame import Peer
 
-PEERS: tuple[Peer, ...] = (plain.PEER,)
+PEERS: tuple[Peer, ...] = (plain.PEER, faststream.PEER, quix.PEER)
