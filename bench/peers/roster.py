@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers import faststream, pekko, plain, quix
+from bench.peers import debezium, faststream, pekko, plain, quix
 from bench.peers.frame import Peer
 
-PEERS: tuple[Peer, ...] = (plain.PEER, faststream.PEER, quix.PEER, pekko.PEER)
+PEERS: tuple[Peer, ...] = (plain.PEER, faststream.PEER, quix.PEER, pekko.PEER, debezium.PEER)

@@ -102,7 +102,7 @@ def test_every_peer_is_pinned_and_its_version_is_the_pinned_one() -> None:
     for peer in PEERS:
         pins = "".join(file.read_text("utf-8") for file in peer.pins).lower()
         for name in peer.version.split(", "):
-            number = name.split()[-1]
+            number = name.split()[-1].lower()
             assert number in pins, f"{peer.name}: {name}"
         assert "://" not in pins or not any(file.suffix == ".txt" for file in peer.pins)
 
