@@ -12,9 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.stage import bare
@@ -81,7 +81,6 @@ class Peer:
     prepare: Callable[[Path], None]
     command: Callable[[Path, Where], Sequence[str]]
     tables: Path = HOME / "tables.sql"
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def part(self) -> str:

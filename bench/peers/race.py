@@ -102,7 +102,7 @@ async def race(on: Stage, topics: Topics, rows: Rows, peer: Peer) -> dict[str, f
 
 
 def _launch(peer: Peer, home: Path, where: Where, log: Path) -> Launch:
-    environment = {**bare(), **where.environment(), **peer.extra}
+    environment = {**bare(), **where.environment()}
     return Launch(argv=peer.command(home, where), log=log, directory=where.work, environment=environment)
 
 

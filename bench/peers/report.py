@@ -9,6 +9,11 @@ from bench.tables import Figures, columns, micro, ratios, spread, table, two, wh
 
 _HEAD = ("peer", "version", "events/s", "live ÷ peer", "CPU: peer", "PostgreSQL", "Kafka", "keeps", "doesn't keep")
 _WORDS = (0, 1, 7, 8)
+_NOTE = (
+    "CPU in microseconds per event. *live* keeps five read models, a ledger and timeline of every event, each event "
+    "once and in the order of its versions, early events until their turn, broken ones apart, and its position in the "
+    "same transaction."
+)
 _COSTS = ("worker_cpu_us", "postgres_cpu_us", "kafka_cpu_us")
 
 
@@ -22,4 +27,4 @@ def peers_table(parts: Mapping[str, Sequence[Figures]]) -> str:
             speed = (spread(found["events_per_s"], whole), spread(times, two) if times else "")
             costs = [spread(found[name], micro) for name in _COSTS]
             rows.append((peer.name, peer.version, *speed, *costs, peer.keeps, peer.lacks))
-    return table(_HEAD, rows, _WORDS) + "\n\nCPU in microseconds per event." if rows else ""
+    return table(_HEAD, rows, _WORDS) + f"\n\n{_NOTE}" if rows else ""
