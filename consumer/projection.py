@@ -78,7 +78,8 @@ class Projection:
         doubtful = everyone if careful else list({identity(event) for event in behind})
         known = await ledger.known(connection, doubtful, self.sources)
         known |= await ledger.pending(connection, everyone, self.sources)
-        return known | await self._forgotten(connection, [one for one in behind if identity(one) not in known])
+        unknown = [event for event in behind if identity(event) not in known]
+        return known | await self._forgotten(connection, unknown)
 
     async def _forgotten(self, connection: Connection, behind: list[Event]) -> set[Identity]:
         """Identities of versions whose history was dropped: that the id was another one can't be told any more."""

@@ -15,7 +15,7 @@ PRUNE = (
     Mutant(
         "prune: what comes again is a conflict",
         "consumer/projection.py",
-        "        return known | await self._forgotten(connection, [one for one in behind if identity(one) not in known])\n",
+        "        return known | await self._forgotten(connection, unknown)\n",
         "        return known\n",
         (f"{_TESTS}::test_what_was_dropped_comes_again_and_is_a_duplicate",),
     ),
