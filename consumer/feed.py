@@ -24,8 +24,9 @@ from consumer.membership import Membership
 
 _POLL = 0.5  # seconds that anything waits before it looks whether to stop
 _PIECE = 500  # records taken from Kafka's client at once: parsing them keeps the event loop busy for some 3 ms
-_MANY = 250  # records from which on a second lane is worth its transaction
-_PATIENCE = 0.02  # seconds after which it is in any case: the one under way takes long
+# A second lane begins once a lane's share of a batch waits, or something has waited for a quarter of the time that the
+# last batch took, within these bounds (seconds): behind a backlog transactions grow large, else nothing waits for long.
+_PATIENCE = (0.02, 0.25)
 _BYTES = 4 * 1024 * 1024  # of values that wait for one partition; then no more is taken
 
 _size = attrgetter("serialized_value_size")  # -1 of a null value
@@ -56,6 +57,8 @@ class Feed:
         self._membership = membership
         self._lanes, self._batch_size = lanes, batch_size
         self._piece = min(batch_size, _PIECE)
+        self._many = -(-batch_size // lanes)
+        self._patience = min(_PATIENCE)
         self._epoch = -1
         self._queues: dict[Place, _Queue] = {}
         self._in_hand: set[Place] = set()
@@ -90,9 +93,13 @@ class Feed:
     @contextmanager
     def in_hand(self, batch: Batch) -> Iterator[None]:
         """While a lane works on it, no other gets records of the same partitions."""
+        began = time.monotonic()
         try:
             yield
         finally:
+            if batch.records:
+                least, most = _PATIENCE
+                self._patience = min(max((time.monotonic() - began) / 4, least), most)
             if batch.epoch == self._epoch:
                 self._in_hand -= batch.places
             self._tell()
@@ -123,10 +130,9 @@ class Feed:
         ready = sorted((place for place in self._queues if place not in self._in_hand), key=self._since)
         if not ready:
             return [], now + _POLL
-        many = sum(len(self._queues[place].records) for place in ready) >= _MANY
-        if many:
+        if sum(len(self._queues[place].records) for place in ready) >= self._many:
             return ready[: -(-len(membership.holds) // self._lanes)], now
-        patient = self._since(ready[0]) + _PATIENCE
+        patient = self._since(ready[0]) + self._patience
         return ([], patient) if self._in_hand and now < patient else (ready, now)
 
     def _since(self, place: Place) -> float:

@@ -15,6 +15,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple, Protocol
 
+import uvloop
+
 from schemas.errors import Unavailable
 
 
@@ -65,13 +67,16 @@ def _submitted(pool: ProcessPoolExecutor, job: Job, part: Part) -> Future[int]:
 
 
 def _build(job: Job, part: Part) -> int:
-    return asyncio.run(job.build(part))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        built = runner.run(job.build(part))
+    gc.collect()  # of what little goes round in circles; a range's events don't, and are free by now
+    return built
 
 
 def _follow_parent() -> None:
     """End when the process that started this one does, however it ends."""
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.disable()  # it finds nothing in a range's events, and looks at each again and again: a tenth of the time
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -59,7 +59,7 @@ def shown(batch: Batch) -> list[tuple[int, int]]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL", 0.0)
-    monkeypatch.setattr(module, "_PATIENCE", LONG)
+    monkeypatch.setattr(module, "_PATIENCE", (LONG, LONG))
 
 
 async def test_few_records_go_to_one_lane_in_one_piece() -> None:
@@ -67,7 +67,7 @@ async def test_few_records_go_to_one_lane_in_one_piece() -> None:
     assert shown(await feed.take()) == [(0, 0), (0, 1), (0, 2), (1, 7)]
 
 
-async def test_few_records_wait_for_the_lane_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_records_wait_for_the_lane_at_work() -> None:
     member = Member({A: records(A, 0)})
     feed = await fed(member)
     with feed.in_hand(await feed.take()):
@@ -75,13 +75,28 @@ async def test_few_records_wait_for_the_lane_at_work(monkeypatch: pytest.MonkeyP
         member.stop.clear()
         await feed.fill(member.stop)
         assert shown(await feed.take()) == []
-        monkeypatch.setattr(module, "_PATIENCE", 0.0)
+        feed._patience = 0.0
         assert shown(await feed.take()) == [(1, 0)]
 
 
-async def test_many_records_are_shared_out_among_the_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MANY", 3)
-    feed = await fed(Member({A: records(A, 0, 1), B: records(B, 0, 1), C: records(C, 0, 1)}))
+@pytest.mark.parametrize(("took", "patience"), [(0.001, 0.02), (0.4, 0.1), (40, 0.25)])
+async def test_the_longer_a_batch_takes_the_longer_others_wait_within_bounds(
+    took: float, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", (0.02, 0.25))
+    feed = await fed(Member({A: records(A, 0)}))
+    batch = await feed.take()
+    clock = iter([100.0, 100.0 + took])
+    monkeypatch.setattr("consumer.feed.time.monotonic", lambda: next(clock))
+    with feed.in_hand(batch):
+        pass
+    monkeypatch.undo()
+    assert feed._patience == pytest.approx(patience)
+
+
+async def test_many_records_are_shared_out_among_the_lanes() -> None:
+    """A batch's share is many: 3 of 6."""
+    feed = await fed(Member({A: records(A, 0, 1), B: records(B, 0, 1), C: records(C, 0, 1)}), batch_size=6)
     with feed.in_hand(first := await feed.take()):
         assert first.places == {A, B}
         assert shown(await feed.take()) == []  # two are fewer than many again
