@@ -23,6 +23,8 @@ Headers = list[tuple[str, bytes]]
 Stream = Iterator["Delivery"]
 Line = tuple[Data, int]  # and its worth in cents
 
+HOT_CUSTOMER, HOT_SKU = "c-hot", "sku-hot"
+
 
 @dataclass(frozen=True)
 class SimulationPlan:
@@ -40,10 +42,11 @@ class SimulationPlan:
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC)  # has to be in UTC
     days: int = 30
     topic: str = "orders.events"  # the source of an outbox record that names none
+    hot: float = 0.0  # the share of orders that HOT_CUSTOMER places, with HOT_SKU first: spaced evenly, not drawn
 
     def __post_init__(self) -> None:
-        for name in ("orders", "duplicates", "shuffle", "poison", "tombstones", "window"):
-            value, is_share = getattr(self, name), name in ("duplicates", "shuffle")
+        for name in ("orders", "duplicates", "shuffle", "poison", "tombstones", "window", "hot"):
+            value, is_share = getattr(self, name), name in ("duplicates", "shuffle", "hot")
             if value < (name == "window") or (is_share and value > 1):
                 raise ValueError(f"{name} can't be {value}")
 
@@ -157,8 +160,11 @@ def _story(plan: SimulationPlan, rng: Random, number: int) -> list[tuple[str, Da
     """The types and data of one order's events, in the order in which they happened."""
     style = rng.choice(_MONEY_STYLES)
     lines = [_line(rng, style) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
-    told = [("order.placed", _placed(plan, rng, [data for data, _ in lines]))]
-    told += _changes(rng, lines)
+    placed = _placed(plan, rng, [data for data, _ in lines])
+    if int((number + 1) * plan.hot) > int(number * plan.hot):  # no draw: as many events as without
+        placed |= {"customer": {"id": HOT_CUSTOMER, "name": "Ada Byron"}, "currency": "EUR"}
+        lines[0][0].update(sku=HOT_SKU, title="Article of the day")  # in `placed` too
+    told = [("order.placed", placed), *_changes(rng, lines)]
     steps = _steps(f"pay-{plan.seed}-{number}", sum(worth for _, worth in lines), style)
     told += [steps[name] for name in rng.choices(list(_LIVES), list(_LIVES.values()))[0].split()]
     if rng.random() < 0.03:  # a newer producer's type, which may come even before the order

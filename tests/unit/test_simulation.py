@@ -1,7 +1,9 @@
 """The simulated stream: the same from the same seed, with what the plan asks for, and settling."""
 
+import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from consumer import reference
 from consumer.reference import Broken, Event, Tombstone
-from producer.simulation import Delivery, Encoding, Meaning, SimulationPlan, simulate
+from producer.simulation import HOT_CUSTOMER, HOT_SKU, Delivery, Encoding, Meaning, SimulationPlan, simulate
 
 PLAN = SimulationPlan(orders=2_000, seed=7, poison=100, tombstones=3, window=200)
 QUIET = SimulationPlan(orders=300, duplicates=0, shuffle=0, poison=0, tombstones=0)
@@ -150,7 +152,31 @@ def test_orders_are_interleaved_within_the_window() -> None:
     assert len(set(subjects)) > 50
 
 
-@pytest.mark.parametrize("wrong", [{"duplicates": 1.1}, {"shuffle": -1}, {"window": 0}])
+def test_what_a_seed_gives_stays_as_it_was(stream: list[Delivery]) -> None:
+    digest = hashlib.sha256()
+    for delivery in stream:
+        digest.update(repr((delivery.key, delivery.value, delivery.headers)).encode())
+    assert digest.hexdigest() == "cf72e5b921756134359ee2272f397e4d3655322a4fcdd743e3ff7f7947093298"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 1.0])
+def test_the_asked_share_of_orders_is_hot(share: float) -> None:
+    events = [d.meant.event for d in simulate(replace(QUIET, hot=share)) if d.meant.event]
+    placed = [event["data"] for event in events if event["type"] == "order.placed"]
+    hot = [data for data in placed if data["customer"]["id"] == HOT_CUSTOMER]
+    assert len(hot) == QUIET.orders * share
+    assert hot == [data for data in placed if data["lines"][0]["sku"] == HOT_SKU]
+    assert {data["currency"] for data in hot} == {"EUR"}
+
+
+def test_nothing_but_customer_currency_and_article_changes_when_orders_are_hot() -> None:
+    for even, hot in zip(simulate(QUIET), simulate(replace(QUIET, hot=0.5)), strict=True):
+        assert (hot.key, hot.headers) == (even.key, even.headers)
+        if even.meant.event and even.meant.event["type"] not in ("order.placed", "order.line_removed"):
+            assert hot.value == even.value
+
+
+@pytest.mark.parametrize("wrong", [{"duplicates": 1.1}, {"shuffle": -1}, {"window": 0}, {"hot": 1.5}])
 def test_an_impossible_plan_is_refused_by_name(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SimulationPlan(**wrong)  # type: ignore[arg-type]  # wrong on purpose
