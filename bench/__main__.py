@@ -27,9 +27,11 @@ from bench.tables import Figures
 from bench.truth import Truth
 from schemas.errors import ProjectorError
 
-PARTS = ("naive", "live", "limit", "live-2", "rebuild", "rebuild-2", "latency")
+PARTS = ("naive", "live", "limit", "live-2", "skew", "rebuild", "rebuild-2", "latency")
 PEER_PARTS = tuple(peer.part for peer in PEERS)  # only when they are asked for: other people's software is installed
 ORDER = (*PARTS[:2], *PEER_PARTS, *PARTS[2:])  # peers right behind *live*, which they are held against
+
+_HOT = 0.5  # of the orders of *skew*
 
 Part = Callable[[int], Awaitable[Figures]]
 
@@ -75,6 +77,8 @@ async def _bench(options: argparse.Namespace) -> int:
         _say(f"producing {options.orders:,} orders")
         small = await put(on, "bench-naive", stream, options.naive_events)
         load = small if wanted == {"latency"} else await put(on, "bench-live", stream)
+        hot = plan(options.orders, options.window, _HOT)
+        skewed = await put(on, "bench-skew", hot) if "skew" in wanted else load
         found = report.Report(
             await described(on),
             {
@@ -84,8 +88,8 @@ async def _bench(options: argparse.Namespace) -> int:
                 **tried(options.set),
             },
         )
-        parts = {**_parts(on, options, small, load), **_peers(on, load)}
-        await live(on, small, Truth(), Rows())  # warms the broker, the page cache and Python's compiled files
+        parts = {**_parts(on, options, small, load, skewed), **_peers(on, load)}
+        await live(on, small, Truth())  # warms the broker, the page cache and Python's compiled files
         for number in range(1, options.runs + 1):
             for name in ORDER:
                 if name in wanted:
@@ -102,7 +106,7 @@ async def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load) -> dict[str, Part]:
+def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, skewed: Load) -> dict[str, Part]:
     truth, rows = Truth(), Rows()
 
     async def limited(_: int) -> Figures:
@@ -115,6 +119,7 @@ def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load) -> d
         "live": lambda _: live(on, load, truth, rows),
         "limit": limited,
         "live-2": lambda _: live(on, load, truth, rows, processes=2),
+        "skew": lambda _: live(on, skewed, truth, processes=2),
         "rebuild": lambda _: rebuild(on, load, truth),
         "rebuild-2": lambda _: rebuild(on, load, truth, processes=2),
         "latency": lambda number: latency(

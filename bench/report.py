@@ -16,9 +16,10 @@ from bench.tables import Figures, columns, micro, ratios, spread, table, two, wh
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
-_THROUGHPUT = ("limit", "live", "live-2", "rebuild", "rebuild-2", "naive")
+_THROUGHPUT = ("limit", "live", "live-2", "skew", "rebuild", "rebuild-2", "naive")
 _RATIOS = (
     ("live ÷ limit", "live", "limit"), ("live ÷ naive", "live", "naive"), ("2 processes ÷ 1", "live-2", "live"),
+    ("skewed ÷ even", "skew", "live-2"),
     ("rebuild ÷ limit", "rebuild", "limit"), ("rebuild, 2 processes ÷ limit", "rebuild-2", "limit"),
 )  # fmt: skip
 _LATENCY = (
@@ -74,7 +75,7 @@ class Report:
     def _batches(self) -> str:
         names = ("batches", "events_per_batch", "ms_per_batch", "order_writes_per_event", "batches_run_again")
         rows = []
-        for part in ("live", "live-2"):
+        for part in ("live", "live-2", "skew"):
             if part in self.parts:
                 found = columns(self.parts[part])
                 rows.append((part, *(spread(found[name], two) for name in names)))

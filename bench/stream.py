@@ -29,8 +29,11 @@ class Load:
         return reference.settle([reference.Event(event) for event in meant if event is not None])
 
 
-def plan(orders: int, window: int) -> SimulationPlan:
-    """Well-behaved events in CloudEvents' binary mode: no copies, no delays, nothing broken, nothing erased."""
+def plan(orders: int, window: int, hot: float = 0.0) -> SimulationPlan:
+    """Well-behaved events in CloudEvents' binary mode: no copies, no delays, nothing broken, nothing erased.
+
+    `hot` is the share of orders that one customer places, with one product.
+    """
     return SimulationPlan(
         orders=orders,
         seed=SEED,
@@ -40,6 +43,7 @@ def plan(orders: int, window: int) -> SimulationPlan:
         tombstones=0,
         encodings=("binary",),
         window=window,
+        hot=hot,
     )
 
 
