@@ -23,6 +23,7 @@ from typing import Any
 
 import orjson
 
+from bench.ids import Kind
 from bench.metrics import batches
 from bench.race import cpu
 from bench.sender import PROBES, Sent, probe_of
@@ -50,16 +51,24 @@ class Looks:
 
 async def latency(on: Stage, topic: str, rate: float, seconds: float, window: int) -> dict[str, float]:
     """Percentiles over every event sent after the warm-up."""
+    async with fresh_database(on) as url:
+        return await measured(on, url, topic, rate, seconds, window)
+
+
+async def measured(
+    on: Stage, url: str, topic: str, rate: float, seconds: float, window: int, ids: Kind | None = None
+) -> dict[str, float]:
+    """The same in this database, be there rows in it; events with their own ids, or with some of that kind."""
     count = int(rate * (seconds + _WARM_UP))
     file, log = on.home / f"{topic}.json", on.home / "latency.log"
-    async with fresh_database(on) as url, connected(on.at(url, topic)) as connection:
+    async with connected(on.at(url, topic)) as connection:
         settings = on.at(url, topic)
         await ensure_topics(settings, [topic], PARTITIONS)
         port = free_port()
         environ = environment(settings, PROJECTOR_METRICS_PORT=str(port))
         with members([(("-m", "cli", "worker"), environ)], log) as workers:
             await _taken(connection, topic, workers, log)
-            arguments = (topic, str(count), str(window), str(count), str(rate), str(file))
+            arguments = (topic, str(count), str(window), str(count), str(rate), str(file), *([ids] if ids else []))
             with members([(("-m", "bench.sender", *arguments), environ)], log) as senders:
                 before, began = cpu(on, workers), time.monotonic()
                 looks = await _watch(connection, topic, count, senders[0], count / rate + _TO_START + _TO_FINISH, log)

@@ -12,15 +12,15 @@ import asyncio
 import secrets
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 from statistics import median
-from typing import Literal
+from uuid import UUID
 
 import asyncpg
 
+from bench.ids import Kind, ordered_id, random_id
 from bench.stage import POSTGRES, SQL
 from consumer import ledger
 from consumer.install import install
@@ -31,11 +31,11 @@ from runtime.embedded.postgres import EmbeddedPostgres
 from schemas.connection import Connection
 from schemas.events import Event
 
-Kind = Literal["random", "uuid7"]
+SOURCE = "/bench/orders"  # of the events that fill it
 
-_SOURCE = "/bench/orders"
 _DATA = '{"payment_id": "p-123456", "amount": "112.50"}'
 _BATCH = 500  # events
+_KINDS: tuple[Kind, ...] = ("random", "uuid7")
 
 
 def main() -> int:
@@ -58,22 +58,23 @@ async def _run(url: str, options: argparse.Namespace) -> None:
     try:
         await install(connection)
         numbers = SourceNumbers()
-        await numbers.learn(connection, [_SOURCE])
-        for kind in ("random", "uuid7"):
+        await numbers.learn(connection, [SOURCE])
+        for kind in _KINDS:
             await connection.execute(SQL["ledger_empty"])
             for millions in options.millions:
-                await _grow(connection, int(millions * 1_000_000), numbers[_SOURCE], kind)
+                await grow(connection, int(millions * 1_000_000), numbers[SOURCE], kind, datetime.now(UTC))
                 _say(await _measured(connection, numbers, kind, options.batches, random))
     finally:
         await connection.close()
 
 
-async def _grow(connection: Connection, rows: int, source_no: int, kind: Kind) -> None:
-    """Fill up to so many rows, and make the indexes as a ledger that has grown by itself has them."""
+async def grow(connection: Connection, rows: int, source_no: int, kind: Kind, until: datetime) -> None:
+    """Fill up to so many rows, a second apart and the last just before `until`, and build the indexes anew."""
     for name in ("ledger_bare", "ledger_no_versions"):
         await connection.execute(SQL[name])
     there = await connection.fetchval(SQL["ledger_rows"])
-    await connection.execute(SQL["ledger_fill"], there, rows - 1, source_no, kind == "uuid7", _DATA, timeout=7_200)
+    fill = (there, rows - 1, source_no, kind == "uuid7", _DATA, until)
+    await connection.execute(SQL["ledger_fill"], *fill, timeout=7_200)
     for name in ("ledger_work_memory", "ledger_key", "ledger_versions", "ledger_vacuum", "settle"):
         await connection.execute(SQL[name], timeout=7_200)
 
@@ -81,7 +82,7 @@ async def _grow(connection: Connection, rows: int, source_no: int, kind: Kind) -
 async def _measured(connection: Connection, numbers: SourceNumbers, kind: Kind, batches: int, random: Random) -> str:
     """A row of the table."""
     rows = await connection.fetchval(SQL["ledger_rows"])
-    ids = {"random": _random_id, "uuid7": _ordered_id}[kind]
+    ids = {"random": random_id, "uuid7": _ordered_id}[kind]
     new: list[float] = []
     known: list[float] = []
     before = await connection.fetchval(SQL["log_place"])
@@ -102,26 +103,18 @@ async def _measured(connection: Connection, numbers: SourceNumbers, kind: Kind, 
     return f"| {kind} | {rows:,} | {cost:.1f} | {again:.1f} | {log / batches / _BATCH:,.0f} | {size / 2**20:,.0f} |"
 
 
-def _batch(ids: Callable[[Random], uuid.UUID], random: Random) -> list[Event]:
+def _batch(ids: Callable[[Random], UUID], random: Random) -> list[Event]:
     now, order = datetime.now(UTC), random.getrandbits(40)
     made = []
     for number in range(_BATCH):
         name = str(ids(random))
         order_id = f"n-{order}-{number // 5}"
-        made.append(
-            Event(_SOURCE, name, "order.placed", order_id, number % 5 + 1, now, None, _DATA, name, 1, NO_RECORD)
-        )
+        made.append(Event(SOURCE, name, "order.placed", order_id, number % 5 + 1, now, None, _DATA, name, 1, NO_RECORD))
     return made
 
 
-def _random_id(random: Random) -> uuid.UUID:
-    return uuid.UUID(int=random.getrandbits(128), version=4)
-
-
-def _ordered_id(random: Random) -> uuid.UUID:
-    """A UUIDv7 (RFC 9562): milliseconds, then chance."""
-    milliseconds = time.time_ns() // 1_000_000
-    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | random.getrandbits(12) << 64 | 2 << 62 | random.getrandbits(62))
+def _ordered_id(random: Random) -> UUID:
+    return ordered_id(random, time.time_ns() // 1_000_000)
 
 
 def _say(line: str) -> None:

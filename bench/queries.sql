@@ -4,6 +4,10 @@
 -- A fresh database with the current schema and nothing in it.
 CREATE DATABASE {name} TEMPLATE {template};
 
+-- name: copy_database
+-- Another, with all the rows of this one; its files are copied, which writes them once and not to the log too.
+CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY;
+
 -- name: drop_database
 -- And away with it, whoever is connected.
 DROP DATABASE IF EXISTS {name} WITH (FORCE);
@@ -219,10 +223,10 @@ ALTER TABLE projector.ledger DROP CONSTRAINT IF EXISTS ledger_pkey;
 ALTER TABLE projector.ledger DROP CONSTRAINT IF EXISTS ledger_order_version_key;
 
 -- name: ledger_fill
--- Rows from number $1 to $2, as they would have come: five to an order, a second apart.
+-- Rows from number $1 to $2, as they would have come: five to an order, a second apart, the last just before $6.
 INSERT INTO projector.ledger (event_uuid, source_no, version, occurred_at, order_id, event_type, data)
-SELECT CASE WHEN $4 THEN uuidv7(make_interval(secs => i - $2 - 10)) ELSE gen_random_uuid() END,
-       $3, i % 5 + 1, now() - make_interval(secs => $2 - i), 'o-' || (i / 5), 'order.placed', $5::text::jsonb
+SELECT CASE WHEN $4 THEN uuidv7($6 - now() + make_interval(secs => i - $2 - 10)) ELSE gen_random_uuid() END,
+       $3, i % 5 + 1, $6::timestamptz - make_interval(secs => $2 - i), 'o-' || (i / 5), 'order.placed', $5::text::jsonb
 FROM generate_series($1::bigint, $2::bigint) AS i;
 
 -- name: ledger_work_memory
@@ -244,6 +248,10 @@ VACUUM (ANALYZE) projector.ledger;
 -- name: ledger_rows
 -- How many there are.
 SELECT count(*) FROM projector.ledger;
+
+-- name: ledger_unnamed
+-- Readers' views join the name of an event's source: without it they show what came since.
+DELETE FROM projector.event_sources WHERE source = $1;
 
 -- name: ledger_key_size
 -- Bytes of the key's index.

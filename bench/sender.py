@@ -19,6 +19,7 @@ import orjson
 import uvloop
 from aiokafka import AIOKafkaProducer
 
+from bench.ids import Kind, named
 from bench.stream import plan
 from producer.simulation import Delivery, simulate
 from runtime.kafka_tasks import stopped
@@ -43,11 +44,12 @@ class Sent:
     due_ns: list[int] = field(default_factory=list)
 
 
-def mixed(orders: int, window: int, count: int) -> list[Delivery]:
-    """`count` deliveries, of which every twentieth is a probe."""
+def mixed(orders: int, window: int, count: int, ids: Kind | None = None) -> list[Delivery]:
+    """`count` deliveries, of which every twentieth is a probe; all with their own ids, or with some of that kind."""
     shop = simulate(plan(orders, window))
     probes = _probes()
-    return [next(probes) if place % PROBE_EVERY == 0 else next(shop) for place in range(count)]
+    both = (next(probes) if place % PROBE_EVERY == 0 else next(shop) for place in range(count))
+    return list(named(both, ids) if ids else both)
 
 
 def probe_of(place: int) -> tuple[int, int] | None:
@@ -109,12 +111,12 @@ def _probes() -> Iterator[Delivery]:
             yield Delivery(name.encode(), data, headers, template.meant)
 
 
-def main(topic: str, orders: str, window: str, count: str, rate: str, file: str) -> None:
+def main(topic: str, orders: str, window: str, count: str, rate: str, file: str, *ids: Kind) -> None:
     """All as text, as it comes from the command line."""
-    deliveries = mixed(int(orders), int(window), int(count))
+    deliveries = mixed(int(orders), int(window), int(count), *ids)
     sent = uvloop.run(send(topic, deliveries, float(rate)))
     Path(file).write_bytes(orjson.dumps(sent))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:])  # type: ignore[arg-type]  # a kind of ids is text too

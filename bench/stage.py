@@ -40,6 +40,7 @@ POSTGRES = {
 KAFKA = {"num.partitions": str(PARTITIONS), "group.initial.rebalance.delay.ms": "2000"}
 
 _TEMPLATE = "bench_template"
+_TO_COPY = 1_800.0  # seconds: 12 GB for a ledger of 50 million rows
 _ENDING = [(SIGTERM, 15.0), (SIGKILL, 10.0)]
 
 
@@ -91,12 +92,14 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def fresh_database(on: Stage) -> AsyncIterator[str]:
-    """The URL of a database with the schema and no rows; it is dropped at the end."""
-    name = f"bench_{secrets.token_hex(4)}"
+async def fresh_database(on: Stage, copied: str | None = None, name: str | None = None) -> AsyncIterator[str]:
+    """The URL of a database with the schema and no rows, or those of the one `copied`; it is dropped at the end."""
+    query = SQL["copy_database" if copied else "create_database"]
+    name = name or f"bench_{secrets.token_hex(4)}"
     async with connected(on.settings) as connection:
-        await connection.execute(SQL["create_database"].format(name=quoted(name), template=quoted(_TEMPLATE)))
-        await connection.execute(SQL["settle"])
+        create = query.format(name=quoted(name), template=quoted(copied or _TEMPLATE))
+        await connection.execute(create, timeout=_TO_COPY)
+        await connection.execute(SQL["settle"], timeout=_TO_COPY)
     try:
         yield on.database.url(name)
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from bench.ids import Kind, named
 from bench.stage import PARTITIONS, Stage
 from consumer import reference
 from producer.publish import publish
@@ -17,15 +18,16 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Load:
-    """A topic and what is in it: the first `events` of the plan's stream."""
+    """A topic and what is in it: the first `events` of the plan's stream, with its own ids or those of a kind."""
 
     topic: str
     plan: SimulationPlan
     events: int
+    ids: Kind | None = None
 
     def settled(self) -> reference.Settled:
         """What it has to leave behind, worked out by the reference model; made anew, not kept in memory."""
-        meant = (delivery.meant.event for delivery in islice(simulate(self.plan), self.events))
+        meant = (delivery.meant.event for delivery in stream(self.plan, self.events, self.ids))
         return reference.settle([reference.Event(event) for event in meant if event is not None])
 
 
@@ -47,12 +49,21 @@ def plan(orders: int, window: int, hot: float = 0.0) -> SimulationPlan:
     )
 
 
-async def put(on: Stage, topic: str, of: SimulationPlan, most: int | None = None) -> Load:
-    """Produce the stream, or the first `most` events of it, into a topic of 12 partitions."""
+async def put(
+    on: Stage,
+    topic: str,
+    of: SimulationPlan,
+    most: int | None = None,
+    partitions: int = PARTITIONS,
+    ids: Kind | None = None,
+) -> Load:
+    """Produce the stream, or the first `most` events of it, into a new topic of so many partitions."""
     settings = on.at(on.database.url(), topic)
-    await ensure_topics(settings, [topic], PARTITIONS)
-    return Load(topic, of, await publish(settings, topic, _first(of, most)))
+    await ensure_topics(settings, [topic], partitions)
+    return Load(topic, of, await publish(settings, topic, stream(of, most, ids)), ids)
 
 
-def _first(of: SimulationPlan, most: int | None) -> Iterator[Delivery]:
-    return islice(simulate(of), most)
+def stream(of: SimulationPlan, most: int | None = None, ids: Kind | None = None) -> Iterator[Delivery]:
+    """The plan's, or the first `most` of it."""
+    first = islice(simulate(of), most)
+    return named(first, ids) if ids else first
