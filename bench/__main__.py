@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from bench import report
 from bench.latency import latency
 from bench.limit import Rows, limit
 from bench.live import live
 from bench.machine import described
 from bench.naive import naive
+from bench.options import common, positive, run, say, shown
 from bench.peers.events import Topics
 from bench.peers.frame import Peer
 from bench.peers.race import Rows as PeerRows
 from bench.peers.race import race as peer_race
 from bench.peers.roster import PEERS
 from bench.rebuild import rebuild
+from bench.report import Report
 from bench.stage import Stage, stage, tried
 from bench.stream import Load, plan, put
 from bench.tables import Figures
 from bench.truth import Truth
-from schemas.errors import ProjectorError
 
 PARTS = ("naive", "live", "limit", "live-2", "skew", "rebuild", "rebuild-2", "latency")
 PEER_PARTS = tuple(peer.part for peer in PEERS)  # only when they are asked for: other people's software is installed
@@ -36,50 +33,28 @@ _HOT = 0.5  # of the orders of *skew*
 Part = Callable[[int], Awaitable[Figures]]
 
 
-def main() -> int:
-    options = _options()
-    if options.write and not report.PAGE.exists():
-        sys.exit(f"{report.PAGE} is not there")
-    try:
-        return asyncio.run(_bench(options))
-    except ProjectorError as error:
-        sys.stderr.write(f"bench: {error}\n")
-        return 1
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--runs", type=_positive, default=3, help="rounds (3)")
-    parser.add_argument("--orders", type=_positive, default=60_000, help="orders; each has 4.9 events (60,000)")
-    parser.add_argument("--window", type=_positive, default=400, help="orders under way at once in the stream (400)")
+    common(parser, runs=3)
     parser.add_argument("--only", action="append", choices=ORDER, help="this part alone; may be repeated")
     parser.add_argument("--peers", action="store_true", help="other people's consumers too (bench/peers)")
-    parser.add_argument("--naive-events", type=_positive, default=5_000, help="events of the naive part (5,000)")
-    parser.add_argument("--rate", type=_positive, default=1_000, help="events per second of the latency part (1,000)")
-    parser.add_argument("--latency-seconds", type=_positive, default=30, help="how long, after 5 s of warm-up (30)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--naive-events", type=positive, default=5_000, help="events of the naive part (5,000)")
+    parser.add_argument("--rate", type=positive, default=1_000, help="events per second of the latency part (1,000)")
+    parser.add_argument("--latency-seconds", type=positive, default=30, help="how long, after 5 s of warm-up (30)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a PostgreSQL setting to try")
     return parser.parse_args()
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
-    return number
-
-
-async def _bench(options: argparse.Namespace) -> int:
+async def _bench(options: argparse.Namespace) -> None:
     async with stage(settings=tried(options.set)) as on:
         stream = plan(options.orders, options.window)
         wanted = {*(options.only or PARTS), *(PEER_PARTS if options.peers else ())}
-        _say(f"producing {options.orders:,} orders")
+        say(f"producing {options.orders:,} orders")
         small = await put(on, "bench-naive", stream, options.naive_events)
         load = small if wanted == {"latency"} else await put(on, "bench-live", stream)
         hot = plan(options.orders, options.window, _HOT)
         skewed = await put(on, "bench-skew", hot) if "skew" in wanted else load
-        found = report.Report(
+        found = Report(
             await described(on),
             {
                 "orders": f"{options.orders:,}",
@@ -96,14 +71,9 @@ async def _bench(options: argparse.Namespace) -> int:
                     began = time.monotonic()
                     figures = await parts[name](number)
                     found.add(name, figures)
-                    shown = figures.get("events_per_s") or figures.get("p50_ms") or 0.0
-                    _say(f"round {number}: {name} {shown:,.1f} ({time.monotonic() - began:.0f} s in all)")
-    if options.json:
-        options.json.write_bytes(found.json())
-    if options.write:
-        report.write(found)
-    sys.stdout.write(found.markdown() + "\n")
-    return 0
+                    figure = figures.get("events_per_s") or figures.get("p50_ms") or 0.0
+                    say(f"round {number}: {name} {figure:,.1f} ({time.monotonic() - began:.0f} s in all)")
+    shown(options, found, "bench")
 
 
 def _parts(on: Stage, options: argparse.Namespace, small: Load, load: Load, skewed: Load) -> dict[str, Part]:
@@ -137,10 +107,5 @@ def _peers(on: Stage, load: Load) -> dict[str, Part]:
     return {peer.part: part(peer) for peer in PEERS}
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run(_options(), _bench))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -11,9 +11,8 @@ from statistics import median
 import orjson
 
 from bench.peers.report import peers_table
-from bench.tables import Figures, columns, micro, ratios, spread, table, two, whole
+from bench.tables import Figures, Parts, columns, micro, ratios, spread, table, two, whole
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 _THROUGHPUT = ("limit", "live", "live-2", "skew", "rebuild", "rebuild-2", "naive")
@@ -37,6 +36,7 @@ class Report:
     machine: Mapping[str, str]
     load: Mapping[str, object]
     parts: dict[str, list[Figures]] = field(default_factory=dict)
+    pairs: Sequence[tuple[str, ...]] = _RATIOS  # name, over, under, and the figure if it isn't events per second
 
     def add(self, part: str, figures: Figures) -> None:
         self.parts.setdefault(part, []).append(figures)
@@ -44,15 +44,16 @@ class Report:
     def json(self) -> bytes:
         """Everything, round by round, with the medians."""
         medians = {part: {name: median(of) for name, of in columns(runs).items()} for part, runs in self.parts.items()}
-        shares = {name: ratios(self.parts, over, under) for name, over, under in _RATIOS}
+        shares = {name: ratios(self.parts, *pair) for name, *pair in self.pairs}
         found = {"machine": self.machine, "load": self.load, "medians": medians, "ratios": shares, "runs": self.parts}
         return orjson.dumps(found, option=orjson.OPT_INDENT_2)
 
-    def markdown(self) -> str:
-        """The tables of docs/performance.md."""
+    def markdown(self, *tables: Callable[[Parts], str]) -> str:
+        """The tables of docs/performance.md: these, or those of `python -m bench`."""
         load = ", ".join(f"{name} {value}" for name, value in self.load.items())
         blocks = ["\n".join(f"- {name}: {value}" for name, value in self.machine.items()), f"Load: {load}."]
-        blocks += [self._throughput(), self._ratios(), peers_table(self.parts), self._batches(), self._latency()]
+        own = (self._throughput(), self._ratios(), peers_table(self.parts), self._batches(), self._latency())
+        blocks += [made(self.parts) for made in tables] if tables else own
         blocks.append("Medians, with the least and the greatest of all rounds in brackets.")
         return "\n\n".join(block for block in blocks if block)
 
@@ -68,7 +69,7 @@ class Report:
         return table(head, rows) + "\n\nCPU in microseconds per event." if rows else ""
 
     def _ratios(self) -> str:
-        found = [(name, ratios(self.parts, over, under)) for name, over, under in _RATIOS]
+        found = [(name, ratios(self.parts, *pair)) for name, *pair in self.pairs]
         rows = [(name, spread(values, two)) for name, values in found if values]
         return table(("ratio, within a round", ""), rows) if rows else ""
 
@@ -91,8 +92,9 @@ class Report:
         return "\n\n".join(tables)
 
 
-def write(report: Report, page: Path = PAGE) -> None:
-    """Put the tables between the page's markers."""
+def write(tables: str, name: str = "bench", page: Path = PAGE) -> None:
+    """Put tables between the page's markers of this name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     text = page.read_text("utf-8")
-    marked = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    page.write_text(marked.sub(lambda _: f"{BEGIN}\n\n{report.markdown()}\n\n{END}", text, count=1), "utf-8")
+    marked = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    page.write_text(marked.sub(lambda _: f"{begin}\n\n{tables}\n\n{end}", text, count=1), "utf-8")

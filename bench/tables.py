@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 
 Figures = Mapping[str, float]
+Parts = Mapping[str, Sequence[Figures]]
 
 
 def columns(runs: Sequence[Figures]) -> dict[str, list[float]]:
@@ -13,10 +14,10 @@ def columns(runs: Sequence[Figures]) -> dict[str, list[float]]:
     return {name: [run[name] for run in runs] for name in runs[0]}
 
 
-def ratios(parts: Mapping[str, Sequence[Figures]], over: str, under: str) -> list[float]:
-    """Events per second of one part by another's, round by round: what was slow for one was slow for the other."""
+def ratios(parts: Parts, over: str, under: str, figure: str = "events_per_s") -> list[float]:
+    """A figure of one part by another's, round by round: what was slow for one was slow for the other."""
     pairs = zip(parts.get(over, ()), parts.get(under, ()), strict=False)
-    return [above["events_per_s"] / below["events_per_s"] for above, below in pairs]
+    return [above[figure] / below[figure] for above, below in pairs]
 
 
 def spread(values: Sequence[float], text: Callable[[float], str]) -> str:
