@@ -50,12 +50,12 @@ async def race(
     """Time `workers`, just started, until they have applied `events` records of the topic, within `limit` seconds."""
     deadline = time.monotonic() + _TO_TAKE
     look = await connection.prepare(SQL["progress"])
-    while (await _now(look, topic))[0] == 0:
+    while (await progress(look, topic))[0] == 0:
         running_still(workers, log, deadline, "take their partitions")
         await asyncio.sleep(0.005)
     began, before = time.perf_counter(), cpu(on, workers)
     deadline = time.monotonic() + limit
-    while (await _now(look, topic))[1] < events:
+    while (await progress(look, topic))[1] < events:
         running_still(workers, log, deadline, f"apply {events} events")
         await asyncio.sleep(0.01)
     seconds, after = time.perf_counter() - began, cpu(on, workers)
@@ -69,7 +69,8 @@ def cpu(on: Stage, workers: Sequence[ServerProcess]) -> dict[str, float]:
     return {"worker": sum(_cpu(worker.pid) for worker in workers), **found}
 
 
-async def _now(look: object, topic: str) -> tuple[int, int]:
+async def progress(look: object, topic: str) -> tuple[int, int]:
+    """(partitions taken, records applied) of a topic; `look` is the statement of that name, prepared."""
     row = await look.fetchrow(topic)  # type: ignore[attr-defined]  # a prepared statement
     return row["partitions"], row["applied"]
 
