@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import asyncpg
+
 from consumer.verdicts import Identity
 from runtime.packing import pack
-from runtime.postgres import affected
 from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.errors import LostRace
@@ -75,7 +76,8 @@ async def pending(connection: Connection, identities: Sequence[Identity], number
 
 
 async def append(connection: Connection, events: Sequence[Event], numbers: SourceNumbers) -> None:
-    """Enter events as applied. Raises LostRace if one of them, or its order's version, is in already."""
+    """Enter events as applied. Raises LostRace if one of them, or its order's version, is in already; then the caller's
+    transaction is to be rolled back."""
     if not events:
         return
     # One zip takes all fields apart in the time that two attributes take event by event.
@@ -93,15 +95,10 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
             [str(min(version, _MAX_SCHEMA_VERSION)) for version in schema_versions],
         ]
     )
-    written = await connection.execute(
-        _SQL["ledger_append"],
-        packed.separator,
-        packed.null,
-        *packed.columns,
-        times,
-    )
-    if affected(written) != len(events):
-        raise LostRace("one of these events was applied by somebody else")
+    try:
+        await connection.execute(_SQL["ledger_append"], packed.separator, packed.null, *packed.columns, times)
+    except asyncpg.UniqueViolationError:
+        raise LostRace("one of these events was applied by somebody else") from None
 
 
 COPY_COLUMNS = (
