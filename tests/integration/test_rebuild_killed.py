@@ -258,7 +258,8 @@ async def test_a_process_that_is_killed_ends_the_run_and_the_next_one_goes_on(ou
     await ours.give(demo_stream(60, 74, topic=TOPIC).deliveries)
 
     async def kill() -> None:
-        _builders()[0].kill()
+        for one in _builders()[:1]:  # of ranges that get done before the kill is noticed there may be nobody left
+            one.kill()
 
     with pytest.raises(Unavailable, match="a process of the rebuild was killed"):
         await rebuild(database_url, at={"rebuild_bulk": kill}, processes=2, source=journal(20))
