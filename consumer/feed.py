@@ -67,6 +67,8 @@ class Feed:
     async def fill(self, stop: asyncio.Event) -> None:
         """Raises what the membership's fetch does."""
         while not stop.is_set():
+            # Or partitions that another epoch has filled would never be asked for again.
+            self._turn_to(self._membership.epoch)
             full = self._full()
             if full and len(full) == len(self._membership.holds):
                 await self._wait(_POLL)

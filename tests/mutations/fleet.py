@@ -73,6 +73,13 @@ FLEET = (
         (_FEED,),
     ),
     Mutant(
+        "the feed is full of another epoch's records",
+        "consumer/feed.py",
+        "            self._turn_to(self._membership.epoch)\n",
+        "",
+        (_FEED,),
+    ),
+    Mutant(
         "the feed has no end",
         "consumer/feed.py",
         "        return {place for place, queue in self._queues.items() if len(queue.records) >= most or "

@@ -171,6 +171,16 @@ async def test_what_another_epoch_fetched_is_gone_and_its_batches_give_nothing_b
     assert shown(await feed.take()) == []  # the new epoch's lane still has A
 
 
+async def test_what_another_epoch_filled_is_fetched_anew() -> None:
+    member = Member({place: records(place, *range(9)) for place in (A, B, C)})
+    feed = await fed(member, lanes=1, batch_size=9)
+    member.epoch = 2
+    member.log = [{A: records(A, 0)}]
+    member.stop.clear()
+    await asyncio.wait_for(feed.fill(member.stop), 1)
+    assert shown(await feed.take()) == [(0, 0)]
+
+
 async def test_nothing_is_begun_while_a_rebalance_is_under_way() -> None:
     member = Member({A: records(A, 0)})
     feed = await fed(member)
