@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from schemas.errors import Unavailable
 
 _RATE = 200  # looks a second
 _TO_START = 60.0
+_TITLE = re.compile(r"(<text id=\"title\"[^>]*>)[^<]*(</text>)")
 # What a batch goes through: functions, of which a look counts for the one that is deepest in the stack.
 _STEPS = {
     "fetch: Kafka's client parses": ("_unpack_records", "fetched_records", "getmany"),
@@ -65,6 +67,10 @@ async def _run(options: argparse.Namespace) -> int:
                                 raise Unavailable(f"the worker doesn't start:\n{last_words(log)}")
                             await asyncio.sleep(0.02)
                         await asyncio.to_thread(_look, options, worker.pid, form, file)
+                        if form == "flamegraph":  # its title is the command line, with this machine's paths
+                            file.write_text(
+                                _TITLE.sub(r"\1a worker behind a backlog\2", file.read_text("utf-8")), "utf-8"
+                            )
                         if (await progress(look, load.topic))[1] >= load.events:
                             raise Unavailable("the backlog was gone before the profile ended: more --orders")
             sys.stdout.write(_shares(stacks.read_text("utf-8").splitlines()))

@@ -1,8 +1,8 @@
 """One member of the fleet: partitions in, batches applied, lane by lane.
 
-A lane is a share of the partitions with a loop of its own: fetch, decode, apply. While one lane waits for its
-commit, another decodes: the process and PostgreSQL work at the same time, and a process holds no more than a batch
-per lane, however large the backlog.
+A lane is a loop: take a batch from the feed, decode, apply. While one lane waits for its commit, another decodes: the
+process and PostgreSQL work at the same time. A process holds a batch per lane and as much again in its feed, however
+large the backlog.
 """
 
 from __future__ import annotations
