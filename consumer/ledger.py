@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 
 from consumer.verdicts import Identity
+from runtime.copying import copy
 from runtime.packing import pack
-from runtime.sql import Queries
+from runtime.sql import HOME, Queries
 from schemas.connection import Connection
 from schemas.errors import LostRace
 from schemas.events import Event
 
 _SQL = Queries("consumer", "queries.sql")
 
+# Events from which COPY is the better insert: it costs PostgreSQL a sixth less, and two more round trips.
+_COPIED = 500
 _MAX_SCHEMA_VERSION = 2**31 - 1  # CloudEvents' integers have 32 bits
 
 
@@ -83,20 +86,23 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
     # One zip takes all fields apart in the time that two attributes take event by event.
     sources, ids, types, order_ids, versions, times, _, texts, uuids, schema_versions, _ = zip(*events, strict=True)
     numbered = {source: str(numbers[source]) for source in set(sources)}
-    packed = pack(
-        [
-            uuids,
-            order_ids,
-            types,
-            [None if plain == uuid else plain for plain, uuid in zip(ids, uuids, strict=True)],
-            texts,
-            [numbered[source] for source in sources],
-            [str(version) for version in versions],
-            [str(min(version, _MAX_SCHEMA_VERSION)) for version in schema_versions],
-        ]
-    )
+    columns: list[Sequence[str | None]] = [  # as COPY_COLUMNS
+        uuids,
+        [numbered[source] for source in sources],
+        [str(version) for version in versions],
+        [time.isoformat() for time in times],
+        order_ids,
+        types,
+        [None if plain == uuid else plain for plain, uuid in zip(ids, uuids, strict=True)],
+        texts,
+        [None if version == 1 else str(min(version, _MAX_SCHEMA_VERSION)) for version in schema_versions],
+    ]
     try:
-        await connection.execute(_SQL["ledger_append"], packed.separator, packed.null, *packed.columns, times)
+        if len(events) < _COPIED:
+            packed = pack(columns)
+            await connection.execute(_SQL["ledger_append"], packed.separator, packed.null, *packed.columns)
+        else:
+            await copy(connection, HOME, "ledger", COPY_COLUMNS, list(zip(*columns, strict=True)))
     except asyncpg.UniqueViolationError:
         raise LostRace("one of these events was applied by somebody else") from None
 

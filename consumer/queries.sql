@@ -143,19 +143,18 @@ JOIN projector.ledger AS l USING (event_uuid, source_no);
 -- that one is in already is rare, and then the whole batch is done again.
 INSERT INTO projector.ledger
     (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data, schema_version)
-SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb,
-       nullif(schema_version, 1)
+SELECT event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data::jsonb, schema_version
 FROM unnest(
     (string_to_array($3, $1, $2))[2:]::uuid[],
-    (string_to_array($4, $1, $2))[2:],
-    (string_to_array($5, $1, $2))[2:],
-    (string_to_array($6, $1, $2))[2:],
+    (string_to_array($4, $1, $2))[2:]::integer[],
+    (string_to_array($5, $1, $2))[2:]::bigint[],
+    (string_to_array($6, $1, $2))[2:]::timestamptz[],
     (string_to_array($7, $1, $2))[2:],
-    (string_to_array($8, $1, $2))[2:]::integer[],
-    (string_to_array($9, $1, $2))[2:]::bigint[],
-    (string_to_array($10, $1, $2))[2:]::integer[],
-    $11::timestamptz[]
-) AS u (event_uuid, order_id, event_type, plain_id, data, source_no, version, schema_version, occurred_at);
+    (string_to_array($8, $1, $2))[2:],
+    (string_to_array($9, $1, $2))[2:],
+    (string_to_array($10, $1, $2))[2:],
+    (string_to_array($11, $1, $2))[2:]::integer[]
+) AS u (event_uuid, source_no, version, occurred_at, order_id, event_type, plain_id, data, schema_version);
 
 -- name: ledger_erase
 -- An erased order's history.

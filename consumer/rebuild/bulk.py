@@ -16,9 +16,9 @@ from consumer.order import OrderState, evolve
 from consumer.read_model_sql import TableSql
 from consumer.read_model_store import ProjectionFailed, add_shares
 from consumer.read_models.kinds import Contribution, Document, Stored
-from consumer.rebuild.copying import Row, copy
 from consumer.rebuild.parts import Part
 from consumer.rebuild.shadow import SHADOW, SQL
+from runtime.copying import Row, copy
 from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import InvalidHistory, Refused

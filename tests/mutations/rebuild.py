@@ -8,7 +8,7 @@ _COMPARE = "consumer/rebuild/compare.py"
 _ONE_ORDER = "consumer/rebuild/one_order.py"
 _RUN = "consumer/rebuild/run.py"
 
-_COPYING = "tests/unit/test_rebuild_copying.py"
+_COPYING = "tests/unit/test_copying.py"
 _DIFFERENCES = "tests/integration/test_rebuild_differences.py"
 _DAMAGE = f"{_DIFFERENCES}::test_damage_is_found_and_stops_and_is_mended_when_told_to"
 _NEWER = f"{_DIFFERENCES}::test_what_is_only_newer_is_no_difference"
@@ -33,14 +33,14 @@ REBUILD = (
     ),
     Mutant(
         "a text that looks like null is null",
-        "consumer/rebuild/copying.py",
+        "runtime/copying.py",
         "        and text.count(_NULL) == nulls\n",
         "",
         (_COPYING,),
     ),
     Mutant(
         "a backslash is copied as it is",
-        "consumer/rebuild/copying.py",
+        "runtime/copying.py",
         '        "\\\\" not in text\n        and "\\r" not in text\n',
         '        "\\r" not in text\n',
         (_COPYING,),

@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.rebuild.copying import Row, as_copy_text
+from runtime.copying import Row, as_copy_text
 
 NULL = "\x1e"
 

@@ -8,7 +8,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.rebuild.copying import copy
+from runtime.copying import copy
 
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 _NASTY = st.text(st.sampled_from("\\.Ntxn\t\n\r\v\f\b\x1e\x1f\x7f01a \"'ø山"), max_size=8)

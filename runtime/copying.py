@@ -35,7 +35,7 @@ def as_copy_text(rows: Sequence[Row]) -> str:
         and text.count("\t") == len(rows) * (len(rows[0]) - 1)
         and text.count(_NULL) == nulls
     )
-    return text if plain else "".join(_escaped(row) for row in rows)
+    return text if plain else "".join(map(_line, rows, lines))
 
 
 async def copy(connection: Connection, schema: str, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -49,6 +49,17 @@ async def copy(connection: Connection, schema: str, table: str, columns: Sequenc
             format="text",
             null=_NULL,
         )
+
+
+def _line(row: Row, line: str) -> str:
+    plain = (
+        "\\" not in line
+        and "\r" not in line
+        and "\n" not in line
+        and line.count("\t") == len(row) - 1
+        and line.count(_NULL) == row.count(None)
+    )
+    return f"{line}\n" if plain else _escaped(row)
 
 
 def _escaped(row: Row) -> str:
