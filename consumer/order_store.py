@@ -64,14 +64,10 @@ async def write(
     states = [change.after for change in changes]
     if not states:
         return
-    packed = pack(list(zip(*map(_as_texts, states), strict=True)))
+    rows = [_row(state, revisions.get(state.order_id, 0) + 1) for state in states]
+    packed = pack(list(zip(*rows, strict=True)))
     written = await connection.execute(
-        _SQL.within(schema)["orders_write"],
-        packed.separator,
-        packed.null,
-        *packed.columns,
-        [revisions.get(state.order_id, 0) + 1 for state in states],
-        *map(list, zip(*map(_others, states), strict=True)),
+        _SQL.within(schema)["orders_write"], packed.separator, packed.null, *packed.columns
     )
     if affected(written) != len(states):
         raise LostRace("another writer changed one of these orders")
@@ -82,14 +78,7 @@ COPY_COLUMNS = (*_TEXTS, "revision", *_OTHERS)
 
 def copy_row(state: OrderState) -> list[str | None]:
     """A state as a row of COPY_COLUMNS. Its first revision is its version: any number would do."""
-    version, erased, *moments = _others(state)
-    return [
-        *_as_texts(state),
-        str(version),
-        str(version),
-        "t" if erased else "f",
-        *[None if moment is None else moment.isoformat() for moment in moments],
-    ]
+    return _row(state, state.version)
 
 
 def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
@@ -103,10 +92,13 @@ def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
     return state, revision
 
 
-def _as_texts(state: OrderState) -> list[str | None]:
-    """The columns that travel as text, in the order of `orders_write`."""
-    values = list(_texts(state))
-    values[_UNIT_COUNT] = str(values[_UNIT_COUNT])
+def _row(state: OrderState, revision: int) -> list[str | None]:
+    """The state as texts, in the order of COPY_COLUMNS and `orders_write`."""
+    texts = list(_texts(state))
+    texts[_UNIT_COUNT] = str(texts[_UNIT_COUNT])
     for place in _MONEY_AT:
-        values[place] = money.text(values[place])
-    return values
+        texts[place] = money.text(texts[place])
+    version, erased, *moments = _others(state)
+    texts += (str(revision), str(version), "t" if erased else "f")
+    texts += [None if moment is None else moment.isoformat() for moment in moments]
+    return texts

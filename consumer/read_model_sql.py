@@ -16,18 +16,16 @@ _TEMPLATES = Queries("consumer", "read_models.sql")
 
 class _Storage(NamedTuple):
     column: str  # its type in a table
-    array: str  # the type of the parameter that carries it
-    encode: Callable[[Any], Any] | None
-    text: Callable[[Any], str]  # for COPY
+    text: Callable[[Any], str]  # as PostgreSQL reads it
 
 
 _STORAGE = {
-    Type.TEXT: _Storage("text", "text[]", None, str),
-    Type.COUNT: _Storage("bigint", "bigint[]", None, lambda count: str(int(count))),  # a bool counts too
-    Type.QUANTITY: _Storage("numeric", "text[]", str, lambda quantity: str(int(quantity))),
-    Type.MONEY: _Storage("numeric", "text[]", money.text, money.text),
-    Type.TIMESTAMP: _Storage("timestamptz", "timestamptz[]", None, datetime.isoformat),
-    Type.DAY: _Storage("date", "date[]", None, date.isoformat),
+    Type.TEXT: _Storage("text", str),
+    Type.COUNT: _Storage("bigint", lambda count: str(int(count))),  # a bool counts too
+    Type.QUANTITY: _Storage("numeric", lambda quantity: str(int(quantity))),
+    Type.MONEY: _Storage("numeric", money.text),
+    Type.TIMESTAMP: _Storage("timestamptz", datetime.isoformat),
+    Type.DAY: _Storage("date", date.isoformat),
 }
 
 
@@ -39,15 +37,14 @@ class TableSql:
         self.names = [column.name for column in (*model.keys, *model.values)]
         self.stage = f"{model.name}$stage"  # where a rebuild puts the shares that it then adds up
         self._all = (*model.keys, *model.values)
+        self.adds = isinstance(model, Contribution)  # rows are added to what is there, in a shard
         self.table = f"{quoted(schema)}.{quoted(model.name)}"
         self.view = f"read_model.{quoted(model.name)}"
-        kind = "contribution" if isinstance(model, Contribution) else "document"
+        kind = "contribution" if self.adds else "document"
         self.create_table = self._fill(f"{kind}_table")
         # What readers see of it: its author's SELECT, or the engine's own.
         self.reading = model.view_sql() or self._fill(f"{kind}_reading").rstrip(";")
         self.create_view = view_sql(model.name, self.reading)
-        # A contribution's first parameter is the shard.
-        self.put = self._fill("contribution_add", 2) if kind == "contribution" else self._fill("document_put")
         self.remove = self._fill("document_remove") if kind == "document" else ""
         # What is asked about a single row, its values as texts.
         self.stands = self._fill("document_stands") if kind == "document" else ""
@@ -58,26 +55,34 @@ class TableSql:
             else ("", "", "")
         )
 
-    def arrays(self, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """Rows (keys, then values) as one array per column, encoded as `put` wants them."""
+    def columns(self, rows: Sequence[Sequence[Any]]) -> list[list[str | None]]:
+        """Rows (at least one; keys, then values) as texts, column by column."""
         found = []
         for column, values in zip(self._all, zip(*rows, strict=True), strict=True):
-            encode = _STORAGE[column.type].encode
-            found.append(list(values) if encode is None else [encode(value) for value in values])
+            text = _STORAGE[column.type].text
+            found.append([None if value is None else text(value) for value in values])
         return found
 
-    def texts(self, rows: Sequence[Sequence[Any]]) -> list[list[str | None]]:
-        """Rows (keys, then values) as COPY takes them."""
-        printers = [_STORAGE[column.type].text for column in self._all]
-        return [
-            [None if value is None else text(value) for text, value in zip(printers, row, strict=True)] for row in rows
-        ]
+    def texts(self, rows: Sequence[Sequence[Any]]) -> list[tuple[str | None, ...]]:
+        """Rows (keys, then values) as texts, row by row."""
+        return list(zip(*self.columns(rows), strict=True)) if rows else []
+
+    def writing(self, first: int) -> tuple[list[str], int]:
+        """The statements that write a batch, with parameters from $`first` on, and the number of the first one after.
+
+        Of a contribution: the shard, then its columns. Of a document: its columns, then an array of the keys of rows
+        that go. Columns are packed (runtime.packing), with $1 and $2; null for one without rows.
+        """
+        after = first + len(self._all)
+        if self.adds:
+            return [self._fill("contribution_add", first + 1, shard=f"${first}")], after + 1
+        return [self._fill("document_put", first), self._fill("document_remove", key=f"${after}")], after + 1
 
     def key_texts(self, key: Sequence[Any]) -> list[str]:
         """A row's key as `sums_of` takes it."""
         return [_STORAGE[column.type].text(value) for column, value in zip(self._model.keys, key, strict=True)]
 
-    def _fill(self, template: str, first: int = 1) -> str:
+    def _fill(self, template: str, first: int = 1, shard: str = "", key: str = "$1") -> str:
         model = self._model
         names = [quoted(column.name) for column in self._all]
         keys = [quoted(column.name) for column in model.keys]
@@ -95,8 +100,11 @@ class TableSql:
                 for column in model.keys
             ),
             arrays=", ".join(
-                f"${place}::{_STORAGE[column.type].array}" for place, column in enumerate(self._all, first)
+                f"(string_to_array(${place}, $1, $2))[2:]::{_STORAGE[column.type].column}[]"
+                for place, column in enumerate(self._all, first)
             ),
+            shard=shard,
+            gone=key,
             parameters=", ".join(f"${n}::text::{_STORAGE[one.type].column}" for n, one in enumerate(self._all, 1)),
             key_parameters=", ".join(f"${n}::text::{_STORAGE[one.type].column}" for n, one in enumerate(model.keys, 1)),
             # As the models' own integers: of money the ten-thousandths.
@@ -104,7 +112,6 @@ class TableSql:
                 f"trunc(coalesce(sum({quoted(one.name)}), 0){' * 10000' if one.type is Type.MONEY else ''})::text"
                 for one in model.values
             ),
-            expressions=", ".join(f"{quoted(column.name)}::{_STORAGE[column.type].column}" for column in self._all),
             replacements=", ".join(f"{name} = excluded.{name}" for name in values),
             sums=", ".join(f"{name} = t.{name} + excluded.{name}" for name in values),
             totals=", ".join(
@@ -113,6 +120,20 @@ class TableSql:
             ),
             not_all_zero=" OR ".join(f"sum({name}) <> 0" for name in values),
         )
+
+
+def together(tables: Sequence[TableSql]) -> str:
+    """What writes a batch to all of them at once: the statements of `writing`, one after the other, from $3 on."""
+    statements: list[str] = []
+    first = 3
+    for table in tables:
+        theirs, first = table.writing(first)
+        statements += theirs
+    parts = [
+        _TEMPLATES["part"].rstrip(";").format(name=f"part_{n}", statement=statement.rstrip(";"))
+        for n, statement in enumerate(statements)
+    ]
+    return _TEMPLATES["together"].format(parts=", ".join(parts))
 
 
 def view_sql(name: str, body: str) -> str:

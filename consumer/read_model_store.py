@@ -1,24 +1,28 @@
 """What a batch changes in the stored read models: worked out in memory, written in bulk.
 
-`derive` is arithmetic on states and calls the read models' own code; `write` is one statement per read model
-(two for a document from which rows go), however many orders the batch changed.
+`derive` is arithmetic on states and calls the read models' own code; `write` is one statement, however many orders the
+batch changed and however many read models there are.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from consumer.order import OrderState
-from consumer.read_model_sql import TableSql
+from consumer.read_model_sql import TableSql, together
 from consumer.read_models import Contribution, Document, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.verdicts import Change
+from runtime.packing import pack
 from runtime.sql import HOME
 from schemas.connection import Connection
+
+Rows = Sequence[tuple[Any, ...]]
 
 
 class ProjectionFailed(Exception):
@@ -50,7 +54,8 @@ class ReadModelStore:
         stored = [model for model in models if isinstance(model, Stored)]
         self._documents = [model for model in stored if isinstance(model, Document)]
         self._contributions = [model for model in stored if isinstance(model, Contribution)]
-        self._sql = {model.name: TableSql(model, schema) for model in stored}
+        self._tables = {model.name: TableSql(model, schema) for model in (*self._contributions, *self._documents)}
+        self._sql = together([*self._tables.values()]) if stored else ""
         # Placement and erasure always matter: before the one and after the other an order has no share and no row.
         self._watched = {model.name: attrgetter("placed_at", *model.depends_on) for model in stored}
 
@@ -69,17 +74,30 @@ class ReadModelStore:
 
     async def write(self, connection: Connection, delta: Delta, shard: int) -> None:
         """Write it, in the caller's transaction. `shard` is where the sums of this writer are kept."""
-        for contribution in delta.contributions:
-            rows = [(*key, *sums) for key, sums in contribution.sums.items() if any(sums)]
-            if rows:
-                sql = self._sql[contribution.model.name]
-                await connection.execute(sql.put, shard, *sql.arrays(rows))
-        for document in delta.documents:
-            sql = self._sql[document.model.name]
-            if document.rows:
-                await connection.execute(sql.put, *sql.arrays(document.rows))
-            if document.removed:
-                await connection.execute(sql.remove, sorted(document.removed))
+        sums = {
+            one.model.name: [(*key, *shares) for key, shares in one.sums.items() if any(shares)]
+            for one in delta.contributions
+        }
+        rows = {one.model.name: one.rows for one in delta.documents}
+        removed = {one.model.name: sorted(one.removed) for one in delta.documents}
+        await self.put(connection, sums | rows, removed, shard)
+
+    async def put(
+        self, connection: Connection, rows: Mapping[str, Rows], removed: Mapping[str, list[str]], shard: int
+    ) -> None:
+        """Add these rows (keys, then values) to the sums of a read model or write them to a document, by its name, and
+        remove a document's rows by order id."""
+        columns = {name: self._tables[name].columns(there) for name, there in rows.items() if there}
+        if not columns and not any(removed.values()):
+            return
+        packed = pack([column for theirs in columns.values() for column in theirs])
+        texts = iter(packed.columns)
+        by_model = {name: [*islice(texts, len(theirs))] for name, theirs in columns.items()}
+        arguments: list[Any] = []
+        for name, table in self._tables.items():
+            there: list[str | None] = [*by_model.get(name, [None] * len(table.names))]
+            arguments += [shard, *there] if table.adds else [*there, removed.get(name, [])]
+        await connection.execute(self._sql, packed.separator, packed.null, *arguments)
 
     def _add_shares(self, delta: _ContributionDelta, moved: list[tuple[OrderState, OrderState]]) -> None:
         model = delta.model

@@ -47,17 +47,25 @@ SELECT {integers} FROM {table} WHERE ROW ({keys}) = ROW ({key_parameters});
 -- name: document_put
 -- Write rows of a document.
 INSERT INTO {table} ({names})
-SELECT {expressions} FROM unnest({arrays}) AS u ({names})
+SELECT {names} FROM unnest({arrays}) AS u ({names})
 ORDER BY {sorted_keys}
 ON CONFLICT ({keys}) DO UPDATE SET {replacements};
 
 -- name: document_remove
 -- Delete rows of a document.
-DELETE FROM {table} WHERE order_id = ANY($1::text[]);
+DELETE FROM {table} WHERE order_id = ANY({gone}::text[]);
 
 -- name: contribution_add
 -- Add to sums, in key order, so that two writers of one shard never deadlock.
 INSERT INTO {table} AS t ({names}, shard)
-SELECT {expressions}, $1::integer FROM unnest({arrays}) AS u ({names})
+SELECT {names}, {shard}::integer FROM unnest({arrays}) AS u ({names})
 ORDER BY {sorted_keys}
 ON CONFLICT ({keys}, shard) DO UPDATE SET {sums};
+
+-- name: together
+-- A batch's writes to all read models: one round trip.
+WITH {parts} SELECT;
+
+-- name: part
+-- One of them.
+{name} AS ({statement});

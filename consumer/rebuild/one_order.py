@@ -18,7 +18,7 @@ from consumer.attempts import until_done
 from consumer.install import NOBODYS_SHARD, check_schema, stay
 from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
-from consumer.read_model_store import ProjectionFailed, add_shares
+from consumer.read_model_store import ProjectionFailed, ReadModelStore, add_shares
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Contribution, Document, Stored
 from consumer.rebuild import shadow
@@ -111,7 +111,7 @@ async def _put_documents(connection: Connection, models: Sequence[Stored], state
             continue
         wanted = [(state.order_id, *(row[name] for name in sql.names[1:]))]
         if not await connection.fetchval(sql.stands, *sql.texts(wanted)[0]):
-            await connection.execute(sql.put, *sql.arrays(wanted))
+            await ReadModelStore([model]).put(connection, {model.name: wanted}, {}, NOBODYS_SHARD)
             wrong.append(model.name)
     return tuple(wrong)
 
@@ -137,8 +137,7 @@ async def _put_sums(
             off = await _off(connection, model, key, sums)
             if any(off):
                 rows.append((*key, *off))
-        if rows:
-            await connection.execute(TableSql(model).put, NOBODYS_SHARD, *TableSql(model).arrays(rows))
+        await ReadModelStore([model]).put(connection, {model.name: rows}, {}, NOBODYS_SHARD)
         wrong[model.name] = len(rows)
     return wrong
 

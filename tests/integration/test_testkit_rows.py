@@ -13,6 +13,7 @@ import pytest
 
 from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
+from consumer.read_model_store import ReadModelStore
 from consumer.read_models.kinds import Column, Contribution, Type, columns
 from testkit.rows import sum_rows
 
@@ -61,7 +62,7 @@ async def stored(database_url: str, keys: tuple[Column, ...], *values: Any) -> N
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(sql.create_table)
-        await connection.execute(sql.put, 1, *sql.arrays([values]))
+        await ReadModelStore([Sums(keys)]).put(connection, {"sums": [values]}, {}, 1)
     finally:
         await connection.close()
 
