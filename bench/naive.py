@@ -19,7 +19,6 @@ from bench.stage import PARTITIONS, SQL, Stage, connected, environment, fresh_da
 from bench.stream import Load
 from bench.truth import Truth
 from consumer.ledger import SourceNumbers
-from consumer.order import OrderState, evolve
 from consumer.order_store import from_row
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS
@@ -31,6 +30,7 @@ from schemas import money
 from schemas.connection import Connection
 from schemas.events import Event
 from schemas.identity import is_canonical
+from schemas.order import OrderState, evolve
 from schemas.wire import decode
 
 _SLOWEST = 50  # events/s below which a run is given up

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from consumer import letters
-from consumer.attempts import until_done
 from consumer.letters import NOTHING_BEHIND, Behind
 from consumer.verdicts import Reason
+from runtime.attempts import until_done
 from schemas.connection import Pool
 
 _TRIES = 6

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from consumer import checkpoints, order_store
 from consumer.checkpoints import Hold, Place
-from consumer.order import FOLD, OrderState
 from consumer.read_model_sql import TableSql, view_sql
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS, ReadModel, View
@@ -22,6 +21,7 @@ from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.errors import Refused
 from schemas.migrate import migrate, pending, schema_lock
+from schemas.order import FOLD, OrderState
 
 _SQL = Queries("consumer", "queries.sql")
 

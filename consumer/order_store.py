@@ -15,7 +15,6 @@ from typing import Any
 
 import asyncpg
 
-from consumer.order import OrderState
 from consumer.verdicts import Change
 from runtime.packing import pack
 from runtime.postgres import affected
@@ -23,6 +22,7 @@ from runtime.sql import HOME, Queries
 from schemas import money
 from schemas.connection import Connection
 from schemas.errors import LostRace
+from schemas.order import OrderState
 
 _SQL = Queries("consumer", "queries.sql")
 

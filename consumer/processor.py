@@ -17,10 +17,10 @@ from functools import partial
 from itertools import groupby
 
 from consumer import checkpoints
-from consumer.attempts import OnRetry, until_done
 from consumer.checkpoints import Hold, Move, Place
 from consumer.install import NOBODYS_SHARD, stay
 from consumer.projection import Outcome, Projection
+from runtime.attempts import OnRetry, until_done
 from runtime.failpoints import Failpoints
 from runtime.postgres import leased
 from schemas.connection import Connection, Pool

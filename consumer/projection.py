@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from consumer import ledger, order_store, pending
 from consumer.ledger import SourceNumbers
-from consumer.order import OrderState, evolve
 from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
 from consumer.read_models import ReadModel
 from consumer.verdicts import Change, Identity, Letter, Verdicts, erasure, identity, judge
 from schemas.connection import Connection
 from schemas.events import KNOWN_TYPES, Decoded, Event
+from schemas.order import OrderState, evolve
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
-from consumer.order import OrderState
 from consumer.read_model_sql import TableSql, together
 from consumer.read_models import Contribution, Document, ReadModel
 from consumer.read_models.kinds import Stored
@@ -21,6 +20,7 @@ from consumer.verdicts import Change
 from runtime.packing import pack
 from runtime.sql import HOME
 from schemas.connection import Connection
+from schemas.order import OrderState
 
 Rows = Sequence[tuple[Any, ...]]
 

@@ -12,11 +12,11 @@ from functools import partial
 from typing import Literal
 
 from consumer import letters, order_store
-from consumer.attempts import OnRetry, until_done
 from consumer.install import NOBODYS_SHARD, stay
 from consumer.letters import NOTHING_BEHIND, Behind, OpenLetter, Selection
 from consumer.projection import Projection
 from consumer.verdicts import Letter, Reason, Verdicts
+from runtime.attempts import OnRetry, until_done
 from runtime.postgres import leased
 from schemas.connection import Connection, Pool
 from schemas.errors import TryAgain, Unstorable

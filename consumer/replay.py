@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from consumer.attempts import OnRetry, until_done
 from consumer.install import NOBODYS_SHARD, stay
 from consumer.letters import transaction
 from consumer.processor import Processor
 from consumer.projection import Projection
 from consumer.read_models import ReadModel
+from runtime.attempts import OnRetry, until_done
 from schemas.connection import Pool
 from schemas.errors import Unstorable
 from schemas.events import Decoded, Record

@@ -17,9 +17,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from consumer.order import OrderState, evolve, evolve_in_place
 from schemas.errors import InvalidHistory
 from schemas.events import Decoded, Event, Tombstone, Unreadable
+from schemas.order import OrderState, evolve, evolve_in_place
 
 Identity = tuple[str, str]  # (source, uuid): what the ledger's key stands for
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumer.order import OrderState
 from consumer.verdicts import Identity, Letter, Verdicts, identity, judge
 from schemas.events import Decoded, Event
+from schemas.order import OrderState
 
 
 @dataclass

@@ -7,10 +7,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from consumer.order import OrderState
 from consumer.read_models.kinds import Column, Contribution, Document, Stored, Type
 from consumer.reference import instant
 from schemas import json_text, money
+from schemas.order import OrderState
 
 Row = dict[str, Any]
 

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any
 
 from consumer import reference
-from consumer.order import OrderState
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.reference import Broken, Tombstone
 from producer.simulation import Delivery
 from schemas import money
+from schemas.order import OrderState
 from testkit.delivery import Deliveries, Restart, Told
 from testkit.events import Event, Happening, meant
 from testkit.rows import Row, rows_of

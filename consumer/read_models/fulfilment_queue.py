@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.order import OrderState
 from consumer.read_models.kinds import Document, Type, columns
+from schemas.order import OrderState
 
 
 class FulfilmentQueue(Document):

@@ -23,8 +23,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from consumer.order import OrderState
 from schemas.errors import Refused
+from schemas.order import OrderState
 
 
 class Type(Enum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from consumer.order import OrderState, parse_lines
 from consumer.read_models.kinds import Contribution, Type, columns
+from schemas.order import OrderState, parse_lines
 
 
 class ProductSalesDaily(Contribution):

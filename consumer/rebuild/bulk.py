@@ -12,7 +12,6 @@ from typing import Any
 
 from consumer import journal, ledger, order_store
 from consumer.ledger import SourceNumbers
-from consumer.order import OrderState, evolve
 from consumer.read_model_sql import TableSql
 from consumer.read_model_store import ProjectionFailed, add_shares
 from consumer.read_models.kinds import Contribution, Document, Stored
@@ -23,6 +22,7 @@ from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import InvalidHistory, Refused
 from schemas.events import Event
+from schemas.order import OrderState, evolve
 
 
 class Rows:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from consumer import journal, order_store
 from consumer.install import NOBODYS_SHARD
-from consumer.order import OrderState
 from consumer.read_model_store import ProjectionFailed, ReadModelStore
 from consumer.read_models.kinds import Stored
 from consumer.rebuild.bulk import folded
@@ -21,6 +20,7 @@ from consumer.verdicts import Change
 from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import Refused
+from schemas.order import OrderState
 
 _AT_ONCE = 2_000  # notes whose orders are folded in one transaction
 _NEAR = 500  # notes; once there are no more, those that come while they are folded are left to the swap

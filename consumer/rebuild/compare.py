@@ -14,7 +14,6 @@ from typing import Any
 
 from consumer import order_store
 from consumer.install import STATES
-from consumer.order import OrderState
 from consumer.read_model_store import add_shares
 from consumer.read_models.kinds import Contribution, Stored, Type
 from consumer.rebuild.plan import TIMELINE, Plan
@@ -22,6 +21,7 @@ from consumer.rebuild.shadow import SHADOW, SQL
 from runtime.sql import HOME, quoted
 from schemas import money
 from schemas.connection import Connection
+from schemas.order import OrderState
 
 SHOWN = 20  # differences of a table that are kept
 

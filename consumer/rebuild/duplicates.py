@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import reduce
 
 from consumer import journal, order_store
-from consumer.order import OrderState, evolve
 from consumer.read_models.kinds import Document, Stored
 from consumer.rebuild.bulk import Rows
 from consumer.rebuild.shadow import SHADOW, SQL
 from runtime.sql import quoted
 from schemas.connection import Connection
+from schemas.order import OrderState, evolve
 
 
 async def settle(connection: Connection, models: Sequence[Stored]) -> int:

@@ -20,7 +20,6 @@ from aiokafka import TopicPartition
 from consumer import log_slice
 from consumer.archive import Archive
 from consumer.ledger import SourceNumbers
-from consumer.order import OrderState, evolve
 from consumer.read_models.kinds import Stored
 from consumer.rebuild import bulk, shadow
 from consumer.rebuild.parts import Part
@@ -29,6 +28,7 @@ from consumer.verdicts import Change, judge
 from runtime.kafka import Ends, observer
 from runtime.settings import Settings
 from schemas.events import Event, Record, Tombstone
+from schemas.order import OrderState, evolve
 from schemas.wire import SLIM_WIDTH, decode, decode_slim, order_of_slim, slim
 
 _AT_ONCE = 2_000  # records

@@ -14,9 +14,7 @@ from functools import partial
 from typing import Any
 
 from consumer import exact_json, journal, order_store
-from consumer.attempts import until_done
 from consumer.install import NOBODYS_SHARD, check_schema, stay
-from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
 from consumer.read_model_store import ProjectionFailed, ReadModelStore, add_shares
 from consumer.read_models import READ_MODELS, ReadModel
@@ -26,10 +24,12 @@ from consumer.rebuild.bulk import folded
 from consumer.rebuild.shadow import SQL
 from consumer.verdicts import Change
 from runtime import postgres
+from runtime.attempts import until_done
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import Refused
+from schemas.order import OrderState
 
 _AT_ONCE = 5_000  # states read at a time
 _TRIES = 20  # in which another writer was first

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from consumer import pending
-from consumer.attempts import until_done
 from consumer.install import NOBODYS_SHARD, stay
 from consumer.projection import Projection
 from consumer.read_models import ReadModel
 from consumer.rebuild.shadow import SQL
 from runtime import postgres
+from runtime.attempts import until_done
 from schemas.connection import Connection
 from schemas.events import Event
 from schemas.wire import decode

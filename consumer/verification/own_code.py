@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
 from consumer.read_models import Contribution, Document
 from consumer.read_models.kinds import Column, Stored, Type
 from consumer.verification.arrivals import Row
 from schemas import money
 from schemas.errors import Refused
+from schemas.order import OrderState
 
 
 def keys(model: Stored) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from aiokafka import TopicPartition
 
 from consumer import journal, order_store
 from consumer.install import check
-from consumer.order import OrderState
 from consumer.pending import stored
 from consumer.proof import as_read
 from consumer.read_models import ReadModel
@@ -24,6 +23,7 @@ from runtime.sql import Queries, quoted
 from schemas.connection import Connection
 from schemas.events import Event
 from schemas.identity import event_uuid
+from schemas.order import OrderState
 from schemas.wire import decode
 
 _SQL = Queries("consumer", "verification.sql")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from consumer.order import OrderState
 from consumer.read_models.kinds import Contribution, Type, columns
+from schemas.order import OrderState
 
 NOWHERE = "??"
 

@@ -13,7 +13,7 @@ ALTER TABLE projector.ledger ADD COLUMN schema_version integer;
 ALTER TABLE projector.read_models
     ADD COLUMN generation bigint NOT NULL DEFAULT 1;  -- one more each time its rows are swapped for others
 
--- The orders' states are no read model, but made by code too (consumer.order), and rebuilt like one.
+-- The orders' states are no read model, but made by code too (schemas.order), and rebuilt like one.
 INSERT INTO projector.read_models (name, fingerprint) VALUES ('orders', 'fold 1');
 
 ALTER TABLE projector.rebuilds

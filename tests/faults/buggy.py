@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.main import main
-from consumer.order import OrderState
 from consumer.read_models.fulfilment_queue import FulfilmentQueue
+from schemas.order import OrderState
 
 _right = FulfilmentQueue.row
 

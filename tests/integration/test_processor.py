@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 
 from consumer.install import install
-from consumer.order import OrderState
 from consumer.processor import Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS, Contribution
 from consumer.read_models.kinds import Type, columns
 from consumer.reference import Broken, Event, Tombstone
+from schemas.order import OrderState
 from tests.support.engine import Engine, attributes, engine, placed
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from consumer.order import OrderState
 from consumer.read_models import READ_MODELS
 from consumer.read_models.kinds import Document, Type, columns
 from runtime.embedded.ports import free_port
+from schemas.order import OrderState
 from testkit.deadline import eventually
 from tests.support.engine import engine, placed, structured
 from tests.support.events import DATA, ENCODINGS, Encoding, Rec, named, record

@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.order import OrderState
 from consumer.read_model_sql import TableSql
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models.kinds import Column, Contribution, Type, columns
+from schemas.order import OrderState
 from testkit.rows import sum_rows
 
 KEYS = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from consumer.order import OrderState
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.read_models import customer_summary as customers
 from consumer.read_models import fulfilment_queue as queue
 from consumer.read_models import product_sales_daily as sales
 from consumer.read_models.kinds import Type, columns
 from consumer.reference import Row
+from schemas.order import OrderState
 
 Shares = Iterator[tuple[tuple[Any, ...], tuple[int, ...]]]
 

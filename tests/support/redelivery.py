@@ -9,12 +9,12 @@ from typing import Any
 from consumer import reference
 from consumer.install import install
 from consumer.letters import Selection
-from consumer.order import OrderState
 from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS, Contribution, ReadModel
 from consumer.read_models.kinds import Type, columns
 from consumer.redelivery import Redelivery, Retried
 from schemas.events import Decoded, Event, Unreadable
+from schemas.order import OrderState
 from schemas.wire import decode
 from tests.support.engine import Engine, attributes, engine
 

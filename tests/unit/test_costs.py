@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from consumer.order import OrderState
 from consumer.pending import StoredRecord
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS
 from consumer.verdicts import judge
 from producer.simulation import SimulationPlan, simulate
+from schemas.order import OrderState
 from schemas.wire import decode
 
 # Calls of Python and C functions per event, from record to change: 78 as this is written. One more per event shows in a

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer import reference
-from consumer.order import OrderState, evolve, parse_lines
 from schemas import money
 from schemas.errors import InvalidHistory
+from schemas.order import OrderState, evolve, parse_lines
 from tests.support.events import DATA, LINE, Row, at, decoded, event, placed, row
 from tests.support.histories import histories
 

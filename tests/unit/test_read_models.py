@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer import reference
-from consumer.order import OrderState
 from consumer.read_model_store import ProjectionFailed, ReadModelStore
 from consumer.read_models import READ_MODELS, Contribution, Document, View
 from consumer.read_models.kinds import Stored, Type, columns
 from consumer.verdicts import Change
 from schemas.events import Event, Tombstone
+from schemas.order import OrderState
 from testkit.tables import changes_any
 from tests.support.events import LINE, Rec, Row, at, decoded, event, placed
 from tests.support.histories import histories

@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 import structlog
 
-from consumer.order import OrderState
 from consumer.read_model_store import ProjectionFailed, ReadModelStore
 from consumer.read_models.kinds import Document, Type, columns
 from consumer.verdicts import Change
@@ -20,6 +19,7 @@ from runtime import logs, postgres
 from runtime.settings import load
 from schemas.errors import ProjectorError
 from schemas.events import Unreadable
+from schemas.order import OrderState
 from schemas.wire import decode
 from tests.support.events import DATA, ENCODINGS, Encoding, at, named, placed, record
 

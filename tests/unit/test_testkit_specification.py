@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from consumer.order import OrderState
 from consumer.read_model_store import ProjectionFailed
 from consumer.read_models import Document, View
 from consumer.read_models.customer_summary import CustomerSummary
@@ -17,6 +16,7 @@ from consumer.read_models.fulfilment_queue import FulfilmentQueue
 from consumer.read_models.kinds import Contribution, Type, columns
 from consumer.read_models.product_sales_daily import ProductSalesDaily
 from consumer.verdicts import judge
+from schemas.order import OrderState
 from testkit.books import Books
 from testkit.events import Event, Order, line
 from testkit.specification import Specification

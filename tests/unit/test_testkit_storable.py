@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from consumer.order import OrderState
 from consumer.read_models import Contribution, Document
 from consumer.read_models.kinds import Column, Type, columns
+from schemas.order import OrderState
 from testkit.events import Order, line
 from testkit.specification import Specification
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.order import OrderState
 from consumer.verdicts import identity, judge
 from schemas.events import Decoded, Event, Tombstone, Unreadable
+from schemas.order import OrderState
 from testkit.books import Books
 from tests.support.events import Rec, event
 
