@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 import structlog
@@ -14,12 +12,12 @@ import typer
 
 from cli.letters import Brokers
 from cli.supervisor import FOLLOW, supervise, while_parent_lives
-from consumer.health import Health, pages
+from consumer.health import Health
 from consumer.install import check
 from consumer.observation import Observation
 from consumer.worker import Worker
 from runtime import kafka_access, logs, postgres, service
-from runtime.http import serving
+from runtime.http import served
 from runtime.pulse import pulse
 from runtime.settings import Settings, load
 
@@ -59,7 +57,7 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
     async with (
         while_parent_lives(stop, follow=follow),
         pulse(settings.stuck_timeout),
-        _told(settings, health, observation),
+        served(settings, health, observation.registry),
         postgres.pool(settings, "projector-worker", size) as pool,
     ):
         with postgres.translated():
@@ -71,18 +69,6 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
         await Worker(settings, pool, owner, observation, health=health).run(stop)
     _log.info("worker_stopped", owner=owner, **observation.counts)
     return 0
-
-
-@asynccontextmanager
-async def _told(settings: Settings, health: Health, observation: Observation) -> AsyncIterator[None]:
-    """Metrics and health on the worker's own port, if it has one."""
-    if settings.metrics_port is None:
-        yield
-        return
-    app = pages(health, observation.registry)
-    async with serving(app, settings.metrics_host, settings.metrics_port) as port:
-        _log.info("metrics_served", host=settings.metrics_host, port=port)
-        yield
 
 
 def _environment(settings: Settings, number: int) -> dict[str, str]:

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from cli import archive, dead_letters, demo, fleet, prune, rebuild, replay, services, simulate, status, verify
+from cli import (
+    archive,
+    dead_letters,
+    demo,
+    fleet,
+    prune,
+    rebuild,
+    relay,
+    replay,
+    sagas,
+    services,
+    simulate,
+    status,
+    verify,
+)
 from schemas.errors import ProjectorError, Stuck, TryAgain
 
 app = typer.Typer(
@@ -23,6 +37,8 @@ app.command("down")(services.down)
 app.command("migrate")(services.migrate)
 app.command("worker")(fleet.worker)
 app.command("simulate")(simulate.simulate)
+app.command("relay")(relay.relay)
+app.command("sagas")(sagas.sagas)
 app.command("status")(status.status)
 app.command("replay")(replay.replay)
 app.command("verify")(verify.verify)

@@ -1,71 +1,23 @@
-"""What a member knows of its own state, and the three pages that tell it: live, ready, metrics.
-
-Live: the event loop runs. Ready: every check is fine, which is what an orchestrator should send nothing for, but wait
-for in a rolling restart: the member is in its group, Kafka and PostgreSQL answer, the schema is current, and its
-partitions move.
-"""
+"""What a worker checks of itself: that it is in its group, Kafka and PostgreSQL answer, the schema is current, and its
+partitions move."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from runtime.health import Checks
 
-import orjson
-from prometheus_client import CollectorRegistry, make_asgi_app
-
-Check = Literal["assigned", "kafka", "postgresql", "schema", "moving"]
-
-_FINE = "ok"
-_JSON = (b"content-type", b"application/json")
-_App = Callable[..., Awaitable[None]]
+_UNASKED = "not yet asked"
 
 
-class Health:
-    """The checks, each with what is wrong; all start as not yet known."""
+class Health(Checks):
+    """A worker's checks; but for the last, all start as not yet known."""
 
     def __init__(self) -> None:
-        self._problems: dict[Check, str | None] = {
-            "assigned": "not yet a member of the group",
-            "kafka": "not yet asked",
-            "postgresql": "not yet asked",
-            "schema": "not yet asked",
-            "moving": None,
-        }
-
-    def fine(self, *checks: Check) -> None:
-        for check in checks:
-            self._problems[check] = None
-
-    def wrong(self, check: Check, why: str) -> None:
-        """`why` is shown to whoever may ask: no secrets, no payloads."""
-        self._problems[check] = why
-
-    @property
-    def ready(self) -> bool:
-        return not any(self._problems.values())
-
-    def report(self) -> dict[str, Any]:
-        return {"ready": self.ready, "checks": {check: why or _FINE for check, why in self._problems.items()}}
-
-
-def pages(health: Health, registry: CollectorRegistry) -> _App:
-    """An ASGI app: `/health/live`, `/health/ready` (503 unless all is fine), `/metrics`."""
-    metrics: _App = make_asgi_app(registry)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        match scope["path"]:
-            case "/health/live":
-                await _answer(send, 200, {"live": True})
-            case "/health/ready":
-                await _answer(send, 200 if health.ready else 503, health.report())
-            case "/metrics":
-                await metrics(scope, receive, send)
-            case _:
-                await _answer(send, 404, {"pages": ["/health/live", "/health/ready", "/metrics"]})
-
-    return app
-
-
-async def _answer(send: Any, status: int, body: Any) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, (b"cache-control", b"no-store")]})
-    await send({"type": "http.response.body", "body": orjson.dumps(body)})
+        super().__init__(
+            {
+                "assigned": "not yet a member of the group",
+                "kafka": _UNASKED,
+                "postgresql": _UNASKED,
+                "schema": _UNASKED,
+                "moving": None,
+            }
+        )

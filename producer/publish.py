@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaProducer
 from producer.simulation import Delivery
 from runtime.kafka import producer, translated
 from runtime.settings import Settings
-from schemas.errors import Unavailable
 
 _IN_FLIGHT = 5_000  # records sent and not yet acknowledged, at most
 
@@ -28,14 +27,7 @@ async def publish(
 
     `told` hears from time to time how many are sent.
     """
-    try:
-        async with producer(settings) as made:
-            return await _send(made, topic, deliveries, rate, told)
-    except Unavailable as error:
-        if "UnknownError" not in str(error):
-            raise
-    # The embedded broker knows no idempotent producer. A duplicate does no harm here: the consumer is the point.
-    async with producer(settings, idempotent=False) as made:
+    async with producer(settings) as made:
         return await _send(made, topic, deliveries, rate, told)
 
 

@@ -8,9 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import structlog
 import uvicorn
+from prometheus_client import CollectorRegistry
 
+from runtime.health import Checks, pages
+from runtime.settings import Settings
 from schemas.errors import Refused
+
+_log = structlog.get_logger("projector.http")
 
 _GOODBYE = 1  # seconds for requests under way when the server is told to end
 _CROWD = 50  # connections at once; it is asked by an orchestrator and a scraper, seldom
@@ -44,6 +50,17 @@ async def serving(app: Any, host: str, port: int) -> AsyncIterator[int]:
         server.should_exit = True
         await running
         listener.close()
+
+
+@asynccontextmanager
+async def served(settings: Settings, checks: Checks, registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Metrics and health on the process's own port, if it has one."""
+    if settings.metrics_port is None:
+        yield
+        return
+    async with serving(pages(checks, registry), settings.metrics_host, settings.metrics_port) as port:
+        _log.info("metrics_served", host=settings.metrics_host, port=port)
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

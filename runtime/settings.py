@@ -101,6 +101,35 @@ class Settings(BaseSettings):
         gt=0,
         le=31_536_000,
     )
+    consistency: Literal["eventual", "local-first", "synchronous"] = _named(
+        "PROJECTOR_CONSISTENCY",
+        "eventual",
+        "When a command changes the read models: `eventual`, by way of Kafka; `local-first` or `synchronous`, in its "
+        "own transaction",
+    )
+    source: str = _named(
+        "PROJECTOR_SOURCE", "/orders", "CloudEvents source of the events that our commands make", min_length=1
+    )
+    outbox_days: int = _named(
+        "PROJECTOR_OUTBOX_DAYS", 7, "Whole days for which published outbox rows are kept", ge=1, le=3650
+    )
+    idempotency_hours: int = _named(
+        "PROJECTOR_IDEMPOTENCY_HOURS",
+        48,
+        "Hours for which the answer under an idempotency key is kept",
+        ge=1,
+        le=87_600,
+    )
+    payment_timeout: float = _named(
+        "PROJECTOR_PAYMENT_TIMEOUT", 3600.0, "Time after which a confirmed order that isn't paid is cancelled", gt=0
+    )
+    delivery_attempts: int = _named(
+        "PROJECTOR_DELIVERY_ATTEMPTS",
+        3,
+        "Failed deliveries after which an order is cancelled and refunded",
+        ge=1,
+        le=100,
+    )
     statement_timeout: float = _named(
         "PROJECTOR_STATEMENT_TIMEOUT", 30.0, "Longest a statement may take in PostgreSQL", gt=0, le=3600
     )

@@ -1,0 +1,27 @@
+"""The write side put together: a command handler that does what `PROJECTOR_CONSISTENCY` says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from consumer.local import LocalProjection
+from producer.handler import CommandHandler
+from producer.waking import waking
+from runtime.failpoints import Failpoints
+from runtime.settings import Settings
+from schemas.connection import Pool
+
+
+@asynccontextmanager
+async def commanding(settings: Settings, pool: Pool) -> AsyncIterator[CommandHandler]:
+    """A handler on this pool, which wakes whoever reads the outbox after each commit."""
+    async with waking(pool) as wake:
+        yield CommandHandler(
+            pool,
+            source=settings.source,
+            topic=settings.topics[0],
+            project=None if settings.consistency == "eventual" else LocalProjection(),
+            committed=wake,
+            failpoints=Failpoints(settings.failpoints),
+        )
