@@ -11,18 +11,15 @@ under the id that was made before the first try.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import orjson
 from uuid_utils import uuid7
 
-from producer import order_json, outbox
+from producer import answers, order_json, outbox
+from producer.answers import Accepted, Answer, Key, KeyInProgress, KeyReused, Refused, VersionConflict
 from producer.order import Command, Refusal, decide
 from producer.outbox import SQL, OutboxRow
 from runtime.attempts import OnRetry, until_done
@@ -50,55 +47,6 @@ class Project(Protocol):
 
     def doubt(self) -> None:
         """PostgreSQL was away."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """An idempotency key, and whose it is."""
-
-    scope: str
-    key: str
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """The command is done: the order has this version. `repeated`: it was done before, under the same key."""
-
-    order_id: str
-    version: int
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The command is not done, and nothing has changed. `version` is the order's."""
-
-    order_id: str
-    version: int
-    reason: str
-    why: str
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class VersionConflict:
-    """The order has another version than the one the command was meant for."""
-
-    order_id: str
-    version: int
-
-
-@dataclass(frozen=True)
-class KeyReused:
-    """The key was used for another command."""
-
-
-@dataclass(frozen=True)
-class KeyInProgress:
-    """A command with this key is under way."""
-
-
-Answer = Accepted | Refused | VersionConflict | KeyReused | KeyInProgress
 
 
 class CommandHandler:
@@ -245,7 +193,7 @@ class _Once:
         self._key = key
         self._traceparent = traceparent
         self._event_id = str(uuid7())
-        self._fingerprint = _fingerprint(command, expected_version) if key else ""
+        self._fingerprint = answers.fingerprint(command, expected_version) if key else ""
         self._tried = False
 
     async def run(self, connection: Connection, *, careful: bool) -> Answer:
@@ -254,7 +202,7 @@ class _Once:
             assert found is not None
             if found["answer"] is not None:
                 same = found["fingerprint"] == self._fingerprint
-                return self._as_before(found["answer"]) if same else KeyReused()
+                return answers.load(found["answer"], self._event_id) if same else KeyReused()
             if not found["free"]:
                 return KeyInProgress()
         elif self._tried:
@@ -272,32 +220,6 @@ class _Once:
         )
         if self._key is not None:
             await connection.execute(
-                SQL["key_keep"], self._key.scope, self._key.key, self._fingerprint, _dumped(answer, self._event_id)
+                SQL["key_keep"], self._key.scope, self._key.key, self._fingerprint, answers.dump(answer, self._event_id)
             )
         return answer
-
-    def _as_before(self, text: str) -> Answer:
-        told = orjson.loads(text)
-        # What this very command was answered, in a COMMIT that nobody heard of, is no repetition.
-        repeated = told.pop("event_id") != self._event_id
-        match told.pop("answer"):
-            case "accepted":
-                return Accepted(**told, repeated=repeated)
-            case "refused":
-                return Refused(**told, repeated=repeated)
-        return VersionConflict(**told)
-
-
-_NAMES: dict[type[Any], str] = {Accepted: "accepted", Refused: "refused", VersionConflict: "version_conflict"}
-
-
-def _dumped(answer: Accepted | Refused | VersionConflict, event_id: str) -> str:
-    fields = {name: value for name, value in vars(answer).items() if name != "repeated"}
-    return orjson.dumps({"answer": _NAMES[type(answer)], "event_id": event_id, **fields}).decode()
-
-
-def _fingerprint(command: Command, expected_version: int | None) -> str:
-    """Of what was asked for. Data as they were validated: fields that we don't know make no difference."""
-    data = json.dumps(command.data, sort_keys=True)
-    asked = "\x1f".join((command.kind, command.order_id, str(expected_version), data))
-    return hashlib.sha256(asked.encode()).hexdigest()

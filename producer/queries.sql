@@ -1,7 +1,7 @@
 -- The write side's SQL, by name. Arrays are one element per row; jsonb travels as text.
 
 -- name: key_look
--- What was answered under an idempotency key. `free` is false while another command with this key is under way; it is
+-- What was answered under an idempotency key. `free` is false while another command with this key is under way. It is
 -- held until this transaction ends.
 SELECT l.free, k.fingerprint, k.answer::text AS answer
 FROM (SELECT pg_try_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 0)) AS free) AS l
@@ -25,10 +25,6 @@ WHERE ctid = ANY (ARRAY(
 -- name: order_lock
 -- An order as its commands left it, and nobody else's until this transaction ends.
 SELECT state::text AS state FROM write_model.orders WHERE order_id = $1 FOR UPDATE;
-
--- name: order_read
--- An order as its commands left it.
-SELECT version, state::text AS state FROM write_model.orders WHERE order_id = $1;
 
 -- name: order_write
 -- Write an order, if it still has the version that was read.
@@ -64,10 +60,6 @@ ORDER BY sequence;
 -- Wake whoever reads the outbox.
 SELECT pg_notify('write_model.outbox', '');
 
--- name: outbox_listen
--- Be woken.
-LISTEN "write_model.outbox";
-
 -- name: reader_take
 -- Become the leader of a reader: whoever led it before can mark no more.
 INSERT INTO write_model.outbox_readers AS r (name, epoch, leader)
@@ -79,10 +71,6 @@ RETURNING epoch, done_below::text AS done_below, window_end::text AS window_end,
 -- One leader at a time: the session holds it.
 SELECT pg_try_advisory_lock(hashtextextended('write_model.outbox:' || $1, 0));
 
--- name: reader_unlock
--- The next one may.
-SELECT pg_advisory_unlock(hashtextextended('write_model.outbox:' || $1, 0));
-
 -- name: reader_mark
 -- Move on, only as the leader that read from here.
 UPDATE write_model.outbox_readers
@@ -90,7 +78,7 @@ SET done_below = $5::text::xid8, window_end = $6::text::xid8, position = $7, upd
 WHERE name = $1 AND epoch = $2 AND done_below = $3::text::xid8 AND position = $4;
 
 -- name: window_open
--- A new window: everything of transactions from `done_below` on that can't come into being any more, and before whose
+-- A new window, everything of transactions from `done_below` on that can't come into being any more, and before whose
 -- first row it begins. `ahead`: somebody has written beyond it, and isn't seen yet or not done.
 WITH s AS (SELECT pg_current_snapshot() AS snapshot)
 SELECT pg_snapshot_xmin(s.snapshot)::text AS window_end,
@@ -115,7 +103,7 @@ SELECT (SELECT count(*) FROM (
             SELECT 1 FROM write_model.outbox AS o
             WHERE o.xid >= r.done_below AND (o.xid >= r.window_end OR o.position > r.position)
             LIMIT $2
-        ) AS some) AS pending,
+        ) AS waiting) AS pending,
        coalesce(extract(epoch FROM clock_timestamp() - (
             SELECT o.created_at FROM write_model.outbox AS o
             WHERE o.xid >= r.done_below AND (o.xid >= r.window_end OR o.position > r.position)

@@ -18,7 +18,8 @@ from typing import Protocol
 import structlog
 
 from producer import outbox, saga_store
-from producer.handler import Accepted, CommandHandler
+from producer.answers import Accepted
+from producer.handler import CommandHandler
 from producer.leading import CHANNEL, Leadership, Told, woken
 from producer.order import Command
 from producer.reader import Place, Reader

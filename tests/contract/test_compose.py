@@ -14,7 +14,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from cli.main import app
-from consumer.health import Health, pages
+from consumer.health import Health
+from runtime.health import pages
 from runtime.http import serving
 from runtime.settings import Settings, load
 

@@ -12,9 +12,10 @@ from urllib.error import HTTPError
 
 import pytest
 
-from consumer.health import Health, pages
+from consumer.health import Health
 from consumer.observation import Observation
 from consumer.projection import Outcome
+from runtime.health import pages
 from runtime.http import serving
 from schemas.errors import Refused
 

@@ -23,6 +23,7 @@ FILES = (
     "consumer/proof.sql",
     "consumer/read_models.sql",
     "consumer/verification.sql",
+    "producer/queries.sql",
     "cli/demo.sql",
     "testkit/queries.sql",
     "schemas/ddl/runner.sql",
@@ -44,7 +45,7 @@ BUILT = {
 }
 
 # Modules whose queries others of their package use too.
-SHARED = {"consumer.rebuild.shadow": "consumer/rebuild.sql"}
+SHARED = {"consumer.rebuild.shadow": "consumer/rebuild.sql", "producer.outbox": "producer/queries.sql"}
 
 STATEMENT = re.compile(
     r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|TRUNCATE|LOCK TABLE|WITH|GRANT|REVOKE|VACUUM|COPY|MERGE)\s"
