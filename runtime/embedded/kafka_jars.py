@@ -37,7 +37,7 @@ def why_not_runnable() -> str | None:
     version = _java_version(java)
     if version < JAVA_NEEDED:
         return f"{java} is Java {version}, and Kafka {kafka_version()} needs {JAVA_NEEDED}"
-    if not _destination().exists() and shutil.which("mvn") is None:
+    if not _destination(POM, f"apache-kafka-{kafka_version()}").exists() and shutil.which("mvn") is None:
         return "no Maven (mvn) to fetch its jars"
     return None
 
@@ -51,31 +51,30 @@ def java_command() -> str:
     return java
 
 
-def class_path() -> str:
-    """The jars as a class path, fetched now if this is the first time. Safe from many processes at
-    once."""
-    destination = _destination()
+def class_path(pom: Path = POM, name: str = "") -> str:
+    """The jars of a pom (Kafka's, if none is named) as a class path, fetched now if this is the first
+    time. Safe from many processes at once."""
+    destination = _destination(pom, name or f"apache-kafka-{kafka_version()}")
     with _alone(destination):
         if not destination.exists():
-            _fetch(destination)
+            _fetch(pom, destination)
     return f"{destination}/*"
 
 
-def _destination() -> Path:
-    """Named by version and by the pom's content, so that a directory once there never has to
-    change."""
+def _destination(pom: Path, name: str) -> Path:
+    """Named by the pom's content too, so that a directory once there never has to change."""
     root = os.environ.get(CACHE_VARIABLE)
     cache = Path(root) if root else Path.home() / ".cache" / "projector"
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]
-    return cache.resolve() / f"apache-kafka-{kafka_version()}-{digest}"
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:8]
+    return cache.resolve() / f"{name}-{digest}"
 
 
-def _fetch(destination: Path) -> None:
+def _fetch(pom: Path, destination: Path) -> None:
     """All or nothing: into a directory beside, then renamed."""
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetching-") as work:
         jars = Path(work) / "jars"
-        pom = shutil.copy(POM, work)  # Maven may write beside its pom; ours may be read-only
-        maven = ["mvn", "--quiet", "--batch-mode", "--strict-checksums", "--file", str(pom)]
+        copy = shutil.copy(pom, work)  # Maven may write beside its pom; ours may be read-only
+        maven = ["mvn", "--quiet", "--batch-mode", "--strict-checksums", "--file", str(copy)]
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
         try:
             done = subprocess.run(
@@ -87,10 +86,10 @@ def _fetch(destination: Path) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired as late:
-            raise Unavailable(f"Maven didn't fetch Apache Kafka in {MAVEN_SECONDS} s") from late
+            raise Unavailable(f"Maven didn't fetch {destination.name} in {MAVEN_SECONDS} s") from late
         if done.returncode != 0:
             output = done.stdout.decode(errors="replace")
-            raise Unavailable(f"Maven can't fetch Apache Kafka:\n{output[-2000:]}")
+            raise Unavailable(f"Maven can't fetch {destination.name}:\n{output[-2000:]}")
         jars.rename(destination)
 
 
