@@ -125,9 +125,7 @@ async def test_slow_writers_killed_relays_and_a_broker_that_is_away(
         workers.start()
         relays = Relays(workers, random)
         keeping = asyncio.ensure_future(relays.keep())
-        writing = asyncio.gather(
-            *(write(shop, f"o-{n}", Random(random.random()), committed) for n in range(WRITERS))
-        )
+        writing = asyncio.gather(*(write(shop, f"o-{n}", Random(random.random()), committed) for n in range(WRITERS)))
         await eventually(lambda: len(committed) > 300, 60)
         breakable_kafka.kill9()
         went_on = len(committed)

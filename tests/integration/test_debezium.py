@@ -47,7 +47,7 @@ async def ours(logical: str) -> AsyncIterator[tuple[Till, str]]:
 async def shop(ours: Till, name: str) -> int:
     """Some orders of every kind, with all that JSON may hold; how many events."""
     odd = {
-        **place(f"Ærø \"{name}\"", price="0.10", quantity=10**20, sku="a\\b\n"),
+        **place(f'Ærø "{name}"', price="0.10", quantity=10**20, sku="a\\b\n"),
         "shipping_address": {"city": "Zürich", "zip": "1.50", "": "\t{}"},
     }
     await ours.ask("place", f"{name} 1/ø", odd, traceparent=TRACE)
