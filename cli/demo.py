@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli import proof_report
+from cli import demo_shop, proof_report
+from cli.demo_shop import DemoShop
 from consumer import freshness, proof, reference
 from consumer.install import install
 from consumer.observation import Observation
@@ -46,6 +47,9 @@ def demo(
     ] = "tansu",
     orders: Annotated[int, typer.Option(min=1, help="How many orders.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same stream.")] = 42,
+    shop_orders: Annotated[
+        int, typer.Option(min=1, help="How many more are placed by commands, through outbox and relay.")
+    ] = 1_000,
     leave: Annotated[bool, typer.Option("--exit", help="End after the proof, even on a terminal.")] = False,
 ) -> None:
     """Place a stream of orders, project it, and prove the read models against an independent recomputation.
@@ -67,7 +71,7 @@ def demo(
             topic=settings.topics[0],
         )
         stay = sys.stdout.isatty() and not leave
-        code = service.run(lambda stop: _demo(stop, settings, plan, console, stay=stay))
+        code = service.run(lambda stop: _demo(stop, settings, plan, shop_orders, console, stay=stay))
     raise typer.Exit(code)
 
 
@@ -92,19 +96,25 @@ def _services(services: ExitStack, broker: Literal["tansu", "apache"], console: 
     return found
 
 
-async def _demo(stop: asyncio.Event, settings: Settings, plan: SimulationPlan, console: Console, *, stay: bool) -> int:
+async def _demo(
+    stop: asyncio.Event, settings: Settings, plan: SimulationPlan, shop_orders: int, console: Console, *, stay: bool
+) -> int:
     async with _empty_database(settings, console) as database:
         settings = settings.model_copy(update={"database_url": database.database_url})
-        async with postgres.pool(settings, "projector-demo", settings.lanes + 3) as pool:
+        async with (
+            postgres.pool(settings, "projector-demo", settings.lanes + 3) as pool,
+            postgres.pool(settings, "projector-demo-shop", demo_shop.CONNECTIONS) as tills,
+        ):
             await ensure_topics(settings, settings.topics, _PARTITIONS)
             observation = Observation()
             worker_stop = asyncio.Event()
             worker = asyncio.ensure_future(Worker(settings, pool, f"demo-{os.getpid()}", observation).run(worker_stop))
             try:
-                settled = await _through(settings, pool, plan, observation, worker, stop, console)
-                if settled is None:
-                    return 1
-                code = await _prove(pool, settled, console)
+                async with demo_shop.shop(settings, tills, shop_orders, plan.seed) as shop:
+                    settled = await _through(settings, pool, plan, shop, observation, worker, stop, console)
+                    if settled is None:
+                        return 1
+                    code = await _prove(pool, settled, shop, console)
                 proof_report.next_steps(console, settings, stays=stay)
                 if stay:
                     await stop.wait()
@@ -119,6 +129,7 @@ async def _through(
     settings: Settings,
     pool: Pool,
     plan: SimulationPlan,
+    shop: DemoShop,
     observation: Observation,
     worker: asyncio.Future[None],
     stop: asyncio.Event,
@@ -127,7 +138,8 @@ async def _through(
     """Send the stream and wait until all of it is applied; what it meant. None: stopped, failed or stuck."""
     meant: list[Any] = []
     began = time.monotonic()
-    sending = asyncio.ensure_future(publish(settings, settings.topics[0], _remembered(simulate(plan), meant)))
+    stream = publish(settings, settings.topics[0], _remembered(simulate(plan), meant))
+    sending = asyncio.ensure_future(asyncio.gather(stream, shop.run()))
     try:
         async with observer(settings) as consumer:
             with _Progress(console) as progress:
@@ -143,7 +155,7 @@ async def _through(
                     seconds = time.monotonic() - began
                     progress.show(observation, len(meant), lag, parked, seconds)
                     if sending.done() and lag == 0:
-                        return reference.settle(meant)
+                        return reference.settle([*meant, *await shop.meant()])
                     if sending.done():
                         await asyncio.sleep(_LOOK_EVERY / 5)
     finally:
@@ -167,10 +179,12 @@ def _remembered(deliveries: Iterable[Delivery], meant: list[Any]) -> Iterator[De
         yield delivery
 
 
-async def _prove(pool: Pool, settled: reference.Settled, console: Console) -> int:
+async def _prove(pool: Pool, settled: reference.Settled, shop: DemoShop, console: Console) -> int:
     async with pool.acquire() as connection:
         checks = await proof.prove(connection, settled)
         examples = [dict(row) for row in await connection.fetch(_SQL["examples"])]
+    checks.append(proof.Check("write_model.orders", shop.orders, shop.orders, await shop.differences()))
+    await shop.show(console)
     return proof_report.report(console, checks, examples)
 
 

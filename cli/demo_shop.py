@@ -1,4 +1,4 @@
-"""The demo's own shop: orders placed by commands, through outbox and relay, with sagas that undo what can't be completed.
+"""The demo's own shop: orders placed by commands, through outbox and relay, and sagas that undo what can't go on.
 
 What it meant is what its commands left in the outbox: the recomputation is told that, and nothing of what came of it.
 """
@@ -34,6 +34,7 @@ from schemas.connection import Pool
 _SQL = Queries("cli", "demo.sql")
 
 _AT_ONCE = 8  # commands
+CONNECTIONS = _AT_ONCE + 2
 _LOOK_EVERY = 0.05  # seconds
 # How orders go, and how often.
 _STORIES: tuple[tuple[int, tuple[Kind, ...]], ...] = (
@@ -65,7 +66,7 @@ class DemoShop:
         todo += [(f"demo-{n}", story) for n, story in enumerate(random.choices(stories, weights, k=self.orders - 1))]
         left = iter(todo)
         await asyncio.gather(*(self._clerk(left, Random(random.random())) for _ in range(_AT_ONCE)))  # noqa: S311
-        while not await self._settled():
+        while not await self._settled():  # noqa: ASYNC110  what it waits for is in the database
             await asyncio.sleep(_LOOK_EVERY)
 
     async def meant(self) -> list[reference.Event]:
@@ -138,7 +139,7 @@ def _commands(order_id: str, story: Sequence[Kind], random: Random) -> list[Comm
         "fail_delivery": {"reason": "nobody at home"},
         "cancel": {"reason": "changed my mind"},
     }
-    return [Command(kind, order_id, data.get(kind)) for kind in ("place", *story)]  # type: ignore[arg-type]
+    return [Command(kind, order_id, data.get(kind)) for kind in ("place", *story)]
 
 
 def _euros(cents: int) -> str:

@@ -23,7 +23,8 @@ BEGIN
         'projector_operator',  -- status and dead letters; what it retries is written as a worker writes
         'projector_api',       -- reads read models
         'projector_rebuild',   -- makes read models anew
-        'projector_relay'      -- publishes the outbox, which comes with a later release
+        'projector_relay',     -- publishes the outbox
+        'projector_shop'       -- takes commands and runs sagas: the write model
     ] LOOP
         IF to_regrole(wanted) IS NULL THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -49,7 +50,7 @@ BEGIN
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format(
         'GRANT CONNECT ON DATABASE %I TO projector_owner, projector_worker, projector_operator, projector_api, '
-        'projector_rebuild, projector_relay',
+        'projector_rebuild, projector_relay, projector_shop',
         current_database()
     );
     -- `migrate` makes sure of its schemas each time, and a release may bring another one.
@@ -65,6 +66,7 @@ $$;
 
 ALTER SCHEMA projector OWNER TO projector_owner;
 ALTER SCHEMA read_model OWNER TO projector_owner;
+ALTER SCHEMA write_model OWNER TO projector_owner;
 
 DO $$
 DECLARE
@@ -73,7 +75,7 @@ BEGIN
     FOR found IN
         SELECT c.relnamespace::regnamespace AS schema, c.relname AS name, c.relkind AS kind
         FROM pg_class AS c
-        WHERE c.relnamespace IN ('projector'::regnamespace, 'read_model'::regnamespace)
+        WHERE c.relnamespace IN ('projector'::regnamespace, 'read_model'::regnamespace, 'write_model'::regnamespace)
           AND c.relkind IN ('r', 'p', 'v', 'm')  -- indexes and identities go with their table
           AND c.relowner <> 'projector_owner'::regrole
     LOOP
@@ -86,7 +88,7 @@ BEGIN
     FOR found IN
         SELECT p.oid::regprocedure AS name
         FROM pg_proc AS p
-        WHERE p.pronamespace = 'projector'::regnamespace AND p.proowner <> 'projector_owner'::regrole
+        WHERE p.pronamespace IN ('projector'::regnamespace, 'write_model'::regnamespace) AND p.proowner <> 'projector_owner'::regrole
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO projector_owner', found.name);
     END LOOP;
@@ -135,6 +137,33 @@ ALTER ROLE projector_rebuild NOINHERIT;
 GRANT projector_owner TO projector_rebuild;
 GRANT USAGE ON SCHEMA projector, read_model TO projector_rebuild;
 GRANT SELECT ON ALL TABLES IN SCHEMA projector, read_model TO projector_rebuild;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- The relay: reads the outbox, remembers how far it is, and has old days and old keys go. It sees no order's state.
+-- ---------------------------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA write_model, projector TO projector_relay;
+GRANT SELECT ON projector.schema_migrations TO projector_relay;
+GRANT SELECT ON write_model.outbox TO projector_relay;
+GRANT SELECT, INSERT, UPDATE ON write_model.outbox_readers TO projector_relay;
+GRANT SELECT, DELETE ON write_model.idempotency_keys TO projector_relay;
+GRANT EXECUTE ON FUNCTION
+    write_model.outbox_make_partitions(integer), write_model.outbox_drop_partitions(integer)
+    TO projector_relay;
+
+
+-- ---------------------------------------------------------------------------------------------------
+-- The shop: takes commands, runs sagas. What is in the outbox stays as it is. Commands that change the read models at
+-- once (local-first, synchronous) write what a worker writes: a login for that is a member of projector_worker too.
+-- ---------------------------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA write_model, projector TO projector_shop;
+GRANT SELECT ON projector.schema_migrations TO projector_shop;
+GRANT SELECT, INSERT ON write_model.outbox, write_model.idempotency_keys, write_model.saga_steps TO projector_shop;
+GRANT SELECT, INSERT, UPDATE
+    ON write_model.orders, write_model.sagas, write_model.outbox_readers
+    TO projector_shop;
 
 
 -- ---------------------------------------------------------------------------------------------------

@@ -60,11 +60,16 @@ async def sent(settings: Settings, many: int, log: Path) -> dict[str, StoredReco
     """By event id, as soon as there are so many."""
 
     async def there() -> dict[str, StoredRecord]:
-        found = {str(dict(record.headers)["id"], "utf-8"): record for record in await records(settings)}
-        assert len(found) >= many, (len(found), log.read_text("utf-8", "replace")[-3000:])
+        found = {(dict(record.headers)["id"] or b"").decode(): record for record in await records(settings)}
+        assert len(found) >= many, (len(found), last_words(log))
         return found
 
     return await eventually(there, STARTS, 0.5)
+
+
+def last_words(log: Path) -> str:
+    """What Debezium has logged last."""
+    return log.read_text("utf-8", "replace")[-3000:]
 
 
 def said(record: StoredRecord) -> dict[str, Any]:
@@ -107,7 +112,7 @@ async def test_both_at_once_make_the_same_read_models(
             await shown(shop_till.pool)
 
             async def twice() -> bool:
-                assert len(await records(settings)) >= 2 * many, log.read_text("utf-8", "replace")[-3000:]
+                assert len(await records(settings)) >= 2 * many, last_words(log)
                 return True
 
             await eventually(twice, STARTS, 0.5)
