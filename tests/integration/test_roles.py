@@ -236,6 +236,7 @@ async def strangers_things(connection: Connection) -> list[str]:
     """What in our schemas doesn't belong to the owner."""
     rows = await connection.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace::regnamespace::text "
-        "IN ('projector', 'read_model', 'write_model') AND relowner <> 'projector_owner'::regrole AND relkind IN ('r', 'p', 'v')"
+        "IN ('projector', 'read_model', 'write_model') AND relowner <> 'projector_owner'::regrole "
+        "AND relkind IN ('r', 'p', 'v')"
     )
     return [row["relname"] for row in rows]
