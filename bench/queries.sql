@@ -264,3 +264,15 @@ SELECT pg_current_wal_lsn()::text;
 -- name: log_since
 -- Bytes that it has grown by.
 SELECT pg_current_wal_lsn() - $1::text::pg_lsn;
+
+-- name: shown_version
+-- At which version readers see an order.
+SELECT version FROM read_model.order_summary WHERE order_id = $1;
+
+-- name: not_shown
+-- How many orders readers see otherwise than their commands left them.
+SELECT count(*)
+FROM write_model.orders AS w
+LEFT JOIN read_model.order_summary AS r USING (order_id)
+WHERE (w.version, w.status, w.total, w.paid, w.refunded)
+    IS DISTINCT FROM (r.version, r.status, r.total, r.paid, r.refunded);

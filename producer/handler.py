@@ -50,7 +50,8 @@ class Project(Protocol):
 
 
 class CommandHandler:
-    """Carries commands out. `committed` is called after each that has made events: to wake the relay."""
+    """Carries commands out. `committed` is called after each that has made events, to wake the relay; whoever calls
+    `execute` calls it too."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class CommandHandler:
         self._source = source
         self._topic = topic
         self._project = project
-        self._committed = committed
+        self.committed = committed
         self._failpoints = failpoints or Failpoints()
 
     async def handle(
@@ -92,7 +93,7 @@ class CommandHandler:
 
         answer = await until_done(partial(self._attempt, once), again, tries=_TRIES)
         if isinstance(answer, Accepted) and not answer.repeated:
-            self._committed()
+            self.committed()
         return answer
 
     async def prepare(self, connection: Connection) -> None:

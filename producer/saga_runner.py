@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -37,6 +37,14 @@ _TIMERS = 100  # at once
 _IDLE = 1.0  # seconds until it looks by itself
 _HELD = 0.02  # seconds until it looks again for what is written and not yet to be read
 _RACES = 5  # tries of a step of which another writer was first
+
+
+class Cause(NamedTuple):
+    """What a step is for: an event, by its id, its type and the trace that it belongs to; or a timer."""
+
+    id: str
+    of: str
+    traceparent: str | None
 
 
 class SagaTold(Told, Protocol):
@@ -103,7 +111,9 @@ class SagaRunner:
             sagas[row.aggregateid] = step.saga
             if step.commands:
                 await self._flush(connection, touched, steps, self._reader.before(row))
-                await self._take(connection, saga, step, row.id, row.type, self._reader.upto(row))
+                await self._take(
+                    connection, saga, step, Cause(row.id, row.type, row.traceparent), self._reader.upto(row)
+                )
                 touched, steps = {}, []
                 continue
             touched[row.aggregateid] = step.saga
@@ -127,12 +137,10 @@ class SagaRunner:
     async def _timers(self, connection: Connection) -> None:
         for saga in await saga_store.due(connection, _TIMERS):
             assert saga.timer is not None
-            cause = f"{saga.timer.name} {saga.timer.due_at.isoformat()}"
-            await self._take(connection, saga, fall_due(saga), cause, saga.timer.name, None)
+            cause = Cause(f"{saga.timer.name} {saga.timer.due_at.isoformat()}", saga.timer.name, None)
+            await self._take(connection, saga, fall_due(saga), cause, None)
 
-    async def _take(
-        self, connection: Connection, saga: Saga, step: Step, cause: str, caused_by: str, after: Place | None
-    ) -> None:
+    async def _take(self, connection: Connection, saga: Saga, step: Step, cause: Cause, after: Place | None) -> None:
         """Take a step with all that it asks for. `after` is where the reader is then, if it is for an event."""
         for race in range(_RACES):
             try:
@@ -141,8 +149,11 @@ class SagaRunner:
                         await self._reader.mark(connection, after)
                     else:
                         await self._reader.hold(connection)
-                    told = [await self._command(connection, command, careful=race > 0) for command in step.commands]
-                    taken = Taken(saga.order.order_id, cause, caused_by, saga.stage, step.saga.stage, tuple(told))
+                    told = [
+                        await self._command(connection, command, cause.traceparent, careful=race > 0)
+                        for command in step.commands
+                    ]
+                    taken = Taken(saga.order.order_id, cause.id, cause.of, saga.stage, step.saga.stage, tuple(told))
                     await saga_store.write(connection, [step.saga], [taken])
                     await self._failpoints.reach("saga_before_commit")
                 break
@@ -152,13 +163,16 @@ class SagaRunner:
         await self._failpoints.reach("saga_after_commit")
         if after is not None:
             self._reader.moved(after)
+        self._handler.committed()
         self._told.commanded(told)
-        _log.info("saga_step", caused_by=caused_by, before=saga.stage, after=step.saga.stage, commands=len(told))
+        _log.info("saga_step", caused_by=cause.of, before=saga.stage, after=step.saga.stage, commands=len(told))
 
-    async def _command(self, connection: Connection, command: Command, *, careful: bool) -> dict[str, object]:
+    async def _command(
+        self, connection: Connection, command: Command, traceparent: str | None, *, careful: bool
+    ) -> dict[str, object]:
         """What became of a command. One that the order's state forbids by now is part of the history, and no failure:
         what made it impossible is an event that comes to the saga as well."""
-        answer = await self._handler.execute(connection, command, careful=careful)
+        answer = await self._handler.execute(connection, command, traceparent=traceparent, careful=careful)
         if isinstance(answer, Accepted):
             return {"command": command.kind, "version": answer.version}
         return {"command": command.kind, "refused": getattr(answer, "reason", "version_conflict")}

@@ -32,8 +32,9 @@ from tests.mutations.prune import PRUNE
 from tests.mutations.rebuild import REBUILD
 from tests.mutations.swap import SWAP
 from tests.mutations.verification import VERIFICATION
+from tests.mutations.write_side import WRITE_SIDE
 
-MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *WRITE_SIDE)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take

@@ -77,6 +77,16 @@ async def test_a_payment_that_fails_is_compensated_from_end_to_end(ours: Till, d
     ]
 
 
+async def test_what_a_saga_asks_for_belongs_to_the_trace_of_its_cause(ours: Till, database_url: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await ours.tell("o-1", "place", "confirm")
+    await ours.ask("fail_payment", "o-1", traceparent=trace)
+    async with running(ours, database_url):
+        await becomes(ours, "o-1", "cancelled")
+    rows = await ours.fetch("SELECT traceparent FROM write_model.outbox ORDER BY position")
+    assert [row["traceparent"] for row in rows] == [None, None, trace, trace]
+
+
 async def test_a_delivery_that_fails_too_often_is_cancelled_and_refunded(ours: Till, database_url: str) -> None:
     async with running(ours, database_url):
         await ours.tell("o-1", "place", "confirm", "pay", "ship", "fail_delivery", "ship", "fail_delivery")
