@@ -36,9 +36,9 @@ def environment(service: str) -> dict[str, str]:
 
 
 def test_the_whole_system_is_there() -> None:
-    assert set(SERVICES) == {"kafka", "postgres", "valkey", "topics", "migrate", "worker"}
-    assert set(OURS) == {"migrate", "worker"}
-    assert SERVICES["worker"]["deploy"]["replicas"] == 2
+    assert set(SERVICES) == {"kafka", "postgres", "valkey", "topics", "migrate", "worker", "relay", "sagas"}
+    assert set(OURS) == {"migrate", "worker", "relay", "sagas"}
+    assert SERVICES["worker"]["deploy"]["replicas"] == SERVICES["relay"]["deploy"]["replicas"] == 2
 
 
 @pytest.mark.parametrize("service", sorted(LASTING))
