@@ -19,6 +19,7 @@ from tests.support.saboteurs.proxy import Proxy
 class Api(IntEnum):
     """The requests that the saboteurs know by name."""
 
+    PRODUCE = 0
     FETCH = 1
     METADATA = 3
     OFFSET_COMMIT = 8
