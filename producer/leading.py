@@ -23,6 +23,7 @@ from schemas.errors import OutOfPlace, TryAgain, Unavailable
 _log = structlog.get_logger("projector.leading")
 
 _STANDBY = 0.5  # seconds between two tries to become the leader
+_SHORT = 1.0  # seconds of leading that count as a failed try
 CHANNEL = "write_model.outbox"
 
 
@@ -61,22 +62,26 @@ class Leadership:
         self, stop: asyncio.Event, lead: Callable[[Connection], Awaitable[None]], *, careful: bool
     ) -> None:
         """Raises Unavailable if it came to nothing; what has led for a while begins anew without a pause."""
-        connection = await postgres.connect(self._settings, f"projector-{self._name}")
         began = None
         try:
-            with postgres.translated():
-                if await self._wait(connection, stop):
-                    began = asyncio.get_running_loop().time()
-                    _log.info("outbox_led", reader=self._name)
-                    self._told.leads(True)
-                    await lead(connection)
+            # A pool of one: its connections have time limits on all that they wait for.
+            async with (
+                postgres.pool(self._settings, f"projector-{self._name}", 1) as pool,
+                postgres.leased(pool, self._settings.connect_timeout) as connection,
+            ):
+                try:
+                    if await self._wait(connection, stop):
+                        began = asyncio.get_running_loop().time()
+                        _log.info("outbox_led", reader=self._name)
+                        self._told.leads(True)
+                        await lead(connection)
+                finally:
+                    self._told.leads(False)
+                    connection.terminate()  # and the lock is free, at once
         except (TryAgain, OutOfPlace) as error:
-            if began is None or asyncio.get_running_loop().time() - began < 1.0:
+            if began is None or asyncio.get_running_loop().time() - began < _SHORT:
                 raise Unavailable(str(error)) from None
             self._again(error, 1)
-        finally:
-            self._told.leads(False)
-            connection.terminate()  # and the lock is free, at once
 
     async def _wait(self, connection: Connection, stop: asyncio.Event) -> bool:
         """Until we are the leader; False if told to stop before."""

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 
@@ -26,6 +27,7 @@ from producer.reader import Place, Reader
 from producer.relay_observation import RelayObservation
 from runtime import kafka
 from runtime.failpoints import Failpoints
+from runtime.postgres import affected
 from runtime.settings import Settings
 from schemas.connection import Connection
 
@@ -97,11 +99,21 @@ class Relay:
                 _log.warning("outbox_held_up", seconds=round(self._reader.held_for), rows=pending)
         if now >= self._upkeep_at:
             self._upkeep_at = now + _UPKEEP
+            await self._keep_up(connection)
+
+    async def _keep_up(self, connection: Connection) -> None:
+        """Partitions to come and to go, and old keys. Where somebody is in the way, the next time will do."""
+        try:
             await connection.fetchval(SQL["partitions_make"], _DAYS_AHEAD)
             dropped = await connection.fetch(SQL["partitions_drop"], self._settings.outbox_days)
+        except asyncpg.LockNotAvailableError:
+            self._upkeep_at = time.monotonic() + _MEASURE
+        else:
             if dropped:
                 _log.info("outbox_pruned", partitions=[row["dropped"] for row in dropped])
-            await connection.execute(SQL["keys_drop"], self._settings.idempotency_hours * 3600.0, _KEYS_AT_ONCE)
+        oldest = self._settings.idempotency_hours * 3600.0
+        while affected(await connection.execute(SQL["keys_drop"], oldest, _KEYS_AT_ONCE)) == _KEYS_AT_ONCE:
+            pass
 
     async def _page(self, connection: Connection, producer: AIOKafkaProducer) -> bool:
         """Publish the next rows; False if there were none."""

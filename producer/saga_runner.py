@@ -22,13 +22,14 @@ from producer.answers import Accepted
 from producer.handler import CommandHandler
 from producer.leading import CHANNEL, Leadership, Told, woken
 from producer.order import Command
+from producer.outbox import OutboxRow
 from producer.reader import Place, Reader
 from producer.saga import NAME, Saga, Step, Terms, fall_due, react
 from producer.saga_store import Taken
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from schemas.connection import Connection
-from schemas.errors import LostRace
+from schemas.errors import InvalidHistory, LostRace, UnreadableEvent
 
 _log = structlog.get_logger("projector.sagas")
 
@@ -105,9 +106,9 @@ class SagaRunner:
         touched: dict[str, Saga] = {}
         for row in page.rows:
             saga = sagas.get(row.aggregateid, saga_store.new(row.aggregateid))
-            if row.sequence <= saga.order.version:
-                continue  # another leader has been here
-            step = react(saga, outbox.read(row, self._settings.topics[0]), self._terms)
+            step = self._reacted(saga, row)
+            if step is None:
+                continue
             sagas[row.aggregateid] = step.saga
             if step.commands:
                 await self._flush(connection, touched, steps, self._reader.before(row))
@@ -121,6 +122,20 @@ class SagaRunner:
                 steps.append(Taken(row.aggregateid, row.id, row.type, saga.stage, step.saga.stage))
         await self._flush(connection, touched, steps, page.after)
         return True
+
+    def _reacted(self, saga: Saga, row: OutboxRow) -> Step | None:
+        """What the event leads to; None if it is nothing for a saga: another leader has given it to it, or what comes
+        before it is not to be had (it was before sagas ran, and is pruned), or its order's history can't take it."""
+        if row.sequence <= saga.order.version:
+            return None
+        why = "earlier events are missing"
+        if row.sequence == saga.order.version + 1:
+            try:
+                return react(saga, outbox.read(row, self._settings.topics[0]), self._terms)
+            except (InvalidHistory, UnreadableEvent) as error:
+                why = type(error).__name__
+        _log.warning("saga_event_ignored", event_id=row.id, event_type=row.type, why=why)
+        return None
 
     async def _flush(
         self, connection: Connection, touched: dict[str, Saga], steps: Sequence[Taken], after: Place

@@ -128,13 +128,14 @@ CREATE TABLE write_model.saga_steps (
 
 
 -- ---------------------------------------------------------------------------------------------------
--- The outbox's partitions, for programs that own no tables: days are UTC's.
+-- The outbox's partitions, for programs that own no tables: days are UTC's. Both lock the whole outbox for a moment, and
+-- whoever waits for that makes everybody wait: so they give up soon, to be called again.
 -- ---------------------------------------------------------------------------------------------------
 
 -- Make the partitions of today and the days after it that are missing. Nothing of a day can be in outbox_other when its
 -- partition is made, unless none was made for days: then that day stays there, and the next one gets its own.
 CREATE FUNCTION write_model.outbox_make_partitions(days integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
     day  date;
     made integer := 0;
@@ -160,7 +161,7 @@ $$;
 
 -- Drop the partitions of days that ended `days` ago or earlier and that every reader has read to the end; their names.
 CREATE FUNCTION write_model.outbox_drop_partitions(days integer) RETURNS SETOF text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
     found record;
     unread boolean;

@@ -16,6 +16,7 @@ from producer.relay_observation import RelayObservation
 from producer.waking import waking
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
+from schemas.connection import Connection
 from schemas.events import Event
 from schemas.wire import decode
 from testkit.deadline import eventually
@@ -175,3 +176,31 @@ async def test_what_rolled_back_is_never_sent(ours: Till, settings: Settings) ->
         await ours.tell("done", "place")
         await eventually(lambda: told.sent == 1)
     assert [record.key for record in await records(settings)] == [b"done"]
+
+
+async def test_old_keys_go_and_partitions_come_even_if_somebody_was_in_the_way(
+    ours: Till, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.relay._MEASURE", 0.05)
+    monkeypatch.setattr("producer.relay._KEYS_AT_ONCE", 2)
+    await ours.tell("o-1", "place")
+    for n in range(5):
+        await ours.ask("confirm", f"nobody-{n}", key=f"k-{n}")
+    async with ours.pool.acquire() as connection, ours.pool.acquire() as other:
+        await connection.execute("UPDATE write_model.idempotency_keys SET created_at = now() - interval '3 days'")
+        await connection.execute("DROP TABLE " + await connection.fetchval(_LAST_DAY))
+        held = other.transaction()
+        await held.start()
+        await other.execute("LOCK TABLE write_model.outbox IN ROW EXCLUSIVE MODE")
+        async with relaying(settings) as told:
+            await eventually(lambda: told.sent == 1)  # it goes on publishing
+            await eventually(lambda: _none(connection, "write_model.idempotency_keys"))
+            await held.rollback()
+            await eventually(lambda: connection.fetchval(f"SELECT to_regclass(({_LAST_DAY})) IS NOT NULL"))
+
+
+_LAST_DAY = "SELECT 'write_model.outbox_' || to_char((now() AT TIME ZONE 'UTC')::date + 7, 'YYYYMMDD')"
+
+
+async def _none(connection: Connection, table: str) -> bool:
+    return not await connection.fetchval(f"SELECT count(*) FROM {table}")

@@ -154,6 +154,22 @@ async def test_a_command_that_the_order_forbids_by_now_is_history_and_no_failure
     assert [type_ for _, _, type_ in await ours.outbox()].count("order.cancelled") == 1
 
 
+async def test_what_no_saga_can_take_stops_its_own_order_and_no_other(ours: Till, database_url: str) -> None:
+    await ours.tell("pruned", "place", "confirm", "fail_payment")
+    await ours.tell("odd", "place")
+    async with ours.pool.acquire() as connection:
+        await connection.execute("DELETE FROM write_model.outbox WHERE aggregateid = 'pruned' AND sequence = 1")
+        await connection.execute("UPDATE write_model.outbox SET payload = '[]' WHERE aggregateid = 'odd'")
+    await ours.tell("odd", "confirm", "fail_payment")
+    await ours.tell("good", "place", "confirm", "fail_payment")
+    async with running(ours, database_url):
+        await becomes(ours, "good", "cancelled")
+    for order in ("pruned", "odd"):
+        state = await ours.order(order)
+        assert state is not None
+        assert state.status == "payment_failed"
+
+
 async def test_local_first_sagas_change_the_read_models_at_once(database_url: str) -> None:
     async with till(database_url, local=True) as ours, running(ours, database_url):
         await ours.tell("o-1", "place", "confirm", "fail_payment")
