@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from producer.answers import Accepted
+from examples.placing_orders.shop import main
+from producer.answers import Accepted, Refused
 from producer.outbox import OutboxRow, headers
 from tests.integration.test_relay import relaying
 from tests.support.engine import Engine, engine
-from tests.support.fleet import working
+from tests.support.fleet import ROOT, working
 from tests.support.write_side import Till, not_shown, place, settings_of, shown, till
 
 STEPS = ("confirm", "pay", "ship", "fail_delivery", "ship", "deliver", "refund")
@@ -145,3 +147,23 @@ async def test_switching_modes_under_load_loses_nothing_and_doubles_nothing(
         await asyncio.gather(*(write(f"o-{n}", Random(random.random())) for n in range(8)))
         await shown(modes[0].pool)
         assert len(await modes[0].fetch("SELECT FROM write_model.orders")) == 96
+
+
+async def test_the_example_places_an_order_and_readers_see_it(
+    local: Till, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    answers = await main()
+    order = getattr(answers[0], "order_id", "")
+    assert answers == [
+        Accepted(order, 1),
+        Accepted(order, 1, repeated=True),
+        Refused(order, 1, "not_confirmed", "the order is not confirmed"),
+        Accepted(order, 2),
+        Accepted(order, 3),
+        Accepted(order, 4),
+    ]
+    assert await not_shown(local.pool) == []
+    page = (ROOT / "docs" / "write-side.md").read_text("utf-8")
+    [shown_there] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert shown_there in (ROOT / "examples" / "placing_orders" / "shop.py").read_text("utf-8")
