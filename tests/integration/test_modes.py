@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from producer.outbox import OutboxRow, headers
 from tests.integration.test_relay import relaying
 from tests.support.engine import Engine, engine
 from tests.support.fleet import ROOT, working
+from tests.support.rebuilding import journal, rebuild
 from tests.support.write_side import Till, not_shown, place, settings_of, shown, till
 
 STEPS = ("confirm", "pay", "ship", "fail_delivery", "ship", "deliver", "refund")
@@ -147,6 +149,27 @@ async def test_switching_modes_under_load_loses_nothing_and_doubles_nothing(
         await asyncio.gather(*(write(f"o-{n}", Random(random.random())) for n in range(8)))
         await shown(modes[0].pool)
         assert len(await modes[0].fetch("SELECT FROM write_model.orders")) == 96
+
+
+async def test_a_rebuild_beside_local_first_commands_loses_none(local: Till, database_url: str) -> None:
+    await asyncio.gather(*(local.tell(f"before-{n}", "place", "confirm") for n in range(40)))
+    ends = asyncio.Event()
+
+    async def write(name: str) -> None:
+        for n in count():
+            await local.tell(f"{name}-{n}", "place", "confirm", "pay", "cancel", "refund")
+            if ends.is_set():
+                break
+
+    writing = asyncio.gather(*(write(f"meanwhile-{n}") for n in range(4)))
+    try:
+        done = await rebuild(database_url, source=journal(5))
+    finally:
+        ends.set()
+    await writing
+    assert (done.state, done.comparison.counts) == ("swapped", {})
+    await local.tell("before-1", "pay")
+    assert await not_shown(local.pool) == []
 
 
 async def test_the_example_places_an_order_and_readers_see_it(
