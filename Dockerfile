@@ -24,6 +24,7 @@ COPY schemas/ schemas/
 COPY runtime/ runtime/
 COPY consumer/ consumer/
 COPY producer/ producer/
+COPY api/ api/
 COPY cli/ cli/
 COPY testkit/ testkit/
 RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \

@@ -15,6 +15,7 @@ from cli.supervisor import FOLLOW, supervise, while_parent_lives
 from consumer.health import Health
 from consumer.install import check
 from consumer.observation import Observation
+from consumer.telling import telling
 from consumer.worker import Worker
 from runtime import kafka_access, logs, postgres, service
 from runtime.http import served
@@ -23,7 +24,7 @@ from runtime.settings import Settings, load
 
 _log = structlog.get_logger("projector.fleet")
 
-_BESIDE_LANES = 2  # connections: one for rebalances, one for the watchdog
+_BESIDE_LANES = 3  # connections: for rebalances, for the watchdog, for telling readers
 
 
 def worker(
@@ -59,6 +60,7 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
         pulse(settings.stuck_timeout),
         served(settings, health, observation.registry),
         postgres.pool(settings, "projector-worker", size) as pool,
+        telling(pool) as applied,
     ):
         with postgres.translated():
             async with pool.acquire() as connection:
@@ -66,7 +68,7 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
         # Only at the start: what is to be put right while it runs finds the fleet still trying.
         await service.together(stop, 0, kafka_access.check(settings, settings.topics, settings.group_id))
         _log.info("worker_started", owner=owner, topics=settings.topics, lanes=settings.lanes)
-        await Worker(settings, pool, owner, observation, health=health).run(stop)
+        await Worker(settings, pool, owner, observation, health=health, applied=applied).run(stop)
     _log.info("worker_stopped", owner=owner, **observation.counts)
     return 0
 

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from cli import (
+    api,
     archive,
     dead_letters,
     demo,
@@ -37,6 +38,7 @@ app.command("down")(services.down)
 app.command("migrate")(services.migrate)
 app.command("worker")(fleet.worker)
 app.command("simulate")(simulate.simulate)
+app.command("api")(api.api)
 app.command("relay")(relay.relay)
 app.command("sagas")(sagas.sagas)
 app.command("status")(status.status)

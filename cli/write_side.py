@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from consumer.local import LocalProjection
+from consumer.telling import telling
 from producer.handler import CommandHandler
 from producer.waking import waking
 from runtime.failpoints import Failpoints
@@ -16,12 +17,19 @@ from schemas.connection import Pool
 @asynccontextmanager
 async def commanding(settings: Settings, pool: Pool) -> AsyncIterator[CommandHandler]:
     """A handler on this pool, which wakes whoever reads the outbox after each commit."""
-    async with waking(pool) as wake:
+    local = settings.consistency != "eventual"
+    async with waking(pool) as wake, telling(pool) as tell:
+
+        def committed() -> None:
+            wake()
+            if local:
+                tell()
+
         yield CommandHandler(
             pool,
             source=settings.source,
             topic=settings.topics[0],
-            project=None if settings.consistency == "eventual" else LocalProjection(),
-            committed=wake,
+            project=LocalProjection() if local else None,
+            committed=committed,
             failpoints=Failpoints(settings.failpoints),
         )

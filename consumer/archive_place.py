@@ -31,7 +31,7 @@ from pyarrow import fs
 
 from consumer import archive_layout, archive_parquet
 from consumer.archive_layout import Segment
-from runtime.settings import is_loopback
+from runtime.hosts import is_loopback
 from schemas.errors import Refused, Unavailable
 
 _STALE = 3600.0  # seconds without a write, after which a temporary file is nobody's; one taken wrongly is written again

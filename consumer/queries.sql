@@ -276,6 +276,10 @@ ON CONFLICT DO NOTHING;
 -- The letters of erased orders.
 DELETE FROM projector.dead_letters WHERE order_id = ANY($1::text[]);
 
+-- name: orders_told
+-- Tell readers who wait that something was applied.
+SELECT pg_notify('read_model.orders', '');
+
 -- name: checkpoints_take
 -- Become the owner of partitions: whoever owned them before can commit no more. New ones start where told.
 INSERT INTO projector.checkpoints AS c (topic, partition, next_offset, epoch, owner)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -55,8 +55,11 @@ class Worker:
         observation: Observation,
         models: Sequence[ReadModel] = READ_MODELS,
         health: Health | None = None,
+        applied: Callable[[], None] = lambda: None,
     ) -> None:
+        """`applied` is called after each batch that has changed an order."""
         self._settings = settings
+        self._applied = applied
         self._pool = pool
         self._owner = owner
         self._models = models
@@ -153,6 +156,8 @@ class Worker:
             _log.info("batch_discarded", records=len(items), owner=self._owner)  # its next owner does it
             return
         membership.moved(batch.epoch, holds)
+        if outcome.orders:
+            self._applied()
         self._observation.batch(outcome, len(items), time.perf_counter() - began)
 
     async def _courtesy(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ import structlog
 from producer.outbox import SQL
 from runtime import postgres
 from runtime.attempts import until_done
+from runtime.awaiting import first_of
 from runtime.settings import Settings
 from schemas.connection import Connection
 from schemas.errors import OutOfPlace, TryAgain, Unavailable
@@ -89,15 +90,5 @@ class Leadership:
             self._told.beat()
             if await connection.fetchval(SQL["reader_lock"], self._name):
                 return True
-            await woken(stop, seconds=_STANDBY)
+            await first_of(stop, seconds=_STANDBY)
         return False
-
-
-async def woken(*events: asyncio.Event, seconds: float) -> None:
-    """Wait for any of these, so long at most."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for one in waits:
-            one.cancel()

@@ -21,11 +21,12 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from producer import outbox
-from producer.leading import CHANNEL, Leadership, woken
+from producer.leading import CHANNEL, Leadership
 from producer.outbox import SQL, OutboxRow
 from producer.reader import Place, Reader
 from producer.relay_observation import RelayObservation
 from runtime import kafka
+from runtime.awaiting import first_of
 from runtime.failpoints import Failpoints
 from runtime.postgres import affected
 from runtime.settings import Settings
@@ -82,7 +83,7 @@ class Relay:
                 continue
             held = self._reader.held_for > 0
             soon = min(soon * 2, _SOON[1]) if held else _SOON[0]
-            await woken(stop, news, seconds=soon if held else _IDLE)
+            await first_of(stop, news, seconds=soon if held else _IDLE)
 
     async def _look_after(self, connection: Connection) -> None:
         """From time to time: what the metrics tell, and what has to go."""

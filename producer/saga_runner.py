@@ -20,12 +20,13 @@ import structlog
 from producer import outbox, saga_store
 from producer.answers import Accepted
 from producer.handler import CommandHandler
-from producer.leading import CHANNEL, Leadership, Told, woken
+from producer.leading import CHANNEL, Leadership, Told
 from producer.order import Command
 from producer.outbox import OutboxRow
 from producer.reader import Place, Reader
 from producer.saga import NAME, Saga, Step, Terms, fall_due, react
 from producer.saga_store import Taken
+from runtime.awaiting import first_of
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from schemas.connection import Connection
@@ -94,7 +95,7 @@ class SagaRunner:
                 continue
             due = await saga_store.next_due(connection)
             wait = _HELD if self._reader.held_for else _IDLE
-            await woken(stop, news, seconds=wait if due is None else min(max(due, 0.0), wait))
+            await first_of(stop, news, seconds=wait if due is None else min(max(due, 0.0), wait))
 
     async def _page(self, connection: Connection) -> bool:
         """Give the next events to their sagas; False if there were none."""

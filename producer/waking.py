@@ -1,39 +1,15 @@
-"""Waking whoever reads the outbox: one NOTIFY for all commands that commit while the last one is on its way.
-
-Not in the command's own transaction: PostgreSQL takes one lock for the whole server from a NOTIFY to the end of its
-commit, so that commits would queue. Lost notifications do no harm: readers look by themselves, a little later.
-"""
+"""Waking whoever reads the outbox, after a command's commit."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from producer.outbox import SQL
-from runtime.postgres import leased
-from runtime.service import cancelled
+from runtime import waking as runtime_waking
 from schemas.connection import Pool
-from schemas.errors import ProjectorError
-
-_ACQUIRE = 1.0  # seconds; a pool that has no connection for so long has other worries
 
 
-@asynccontextmanager
-async def waking(pool: Pool) -> AsyncIterator[Callable[[], None]]:
+def waking(pool: Pool) -> AbstractAsyncContextManager[Callable[[], None]]:
     """Yields what is to be called after a commit."""
-    due = asyncio.Event()
-    telling = asyncio.ensure_future(_tell(pool, due))
-    try:
-        yield due.set
-    finally:
-        await cancelled({telling})
-
-
-async def _tell(pool: Pool, due: asyncio.Event) -> None:
-    while True:
-        await due.wait()
-        due.clear()
-        with suppress(ProjectorError):
-            async with leased(pool, _ACQUIRE) as connection:
-                await connection.execute(SQL["outbox_told"])
+    return runtime_waking.waking(pool, SQL["outbox_told"])

@@ -27,7 +27,8 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from runtime import tls
-from runtime.settings import Settings, is_loopback
+from runtime.hosts import is_loopback
+from runtime.settings import Settings
 from schemas.errors import Refused
 
 _PATIENCE = 5.0  # seconds for a broker to let us in, or not; then it is away

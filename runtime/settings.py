@@ -7,20 +7,20 @@ and what would be right. Nothing else in the project reads the environment.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime import tls
+from runtime.hosts import hosts_of, is_loopback, plaintext
 from schemas.errors import Refused
 
-_LOOPBACK = {"localhost", ""}
+_SHORTEST_TOKEN, _SHORTEST_SECRET = 16, 32  # characters
 
 # Read before there are settings, by the test suite and the embedded services.
 _NOT_OURS = {"PROJECTOR_TEST_BROKER", "PROJECTOR_CACHE_DIR"}
@@ -120,6 +120,22 @@ class Settings(BaseSettings):
         ge=1,
         le=87_600,
     )
+    api_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = _named(
+        "PROJECTOR_API_TOKENS",
+        (),
+        "Bearer tokens of the HTTP service's clients, comma-separated, 16 characters or more",
+    )
+    api_secret: SecretStr | None = _named(
+        "PROJECTOR_API_SECRET",
+        None,
+        "What write tokens and cursors are signed with, 32 characters or more; all processes of the service share it",
+    )
+    freshness_objective: float = _named(
+        "PROJECTOR_FRESHNESS_OBJECTIVE",
+        5.0,
+        "How old what readers see may be at most, for /freshness to say it is met",
+        gt=0,
+    )
     payment_timeout: float = _named(
         "PROJECTOR_PAYMENT_TIMEOUT", 3600.0, "Time after which a confirmed order that isn't paid is cancelled", gt=0
     )
@@ -178,6 +194,21 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _split_tokens(cls, value: Any) -> Any:
+        found = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if any(len(token) < _SHORTEST_TOKEN for token in found):
+            raise ValueError(f"each has to have {_SHORTEST_TOKEN} characters or more")
+        return found
+
+    @field_validator("api_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < _SHORTEST_SECRET:
+            raise ValueError(f"has to have {_SHORTEST_SECRET} characters or more")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
@@ -199,12 +230,12 @@ class Settings(BaseSettings):
             for server in self.kafka_bootstrap_servers.split(","):
                 host = re.sub(r":[0-9]+$", "", server.strip())
                 if not is_loopback(host):
-                    raise ValueError(_plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
+                    raise ValueError(plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
         url = urlsplit(self.database_url.get_secret_value())
         query = parse_qs(url.query)
-        far = [host for host in _hosts(url.netloc, query) if not is_loopback(host)]
+        far = [host for host in hosts_of(url.netloc, query) if not is_loopback(host)]
         if far and query.get("sslmode", [""])[-1] not in ("require", "verify-ca", "verify-full"):
-            raise ValueError(_plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
+            raise ValueError(plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
         return self
 
     def kafka_connection(self) -> dict[str, Any]:
@@ -255,30 +286,3 @@ def _problem(error: Any) -> str:
 def _unknown(name: str, aliases: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, aliases, n=1)
     return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def _plaintext(name: str, host: str, remedy: str) -> str:
-    return (
-        f"{name}: unencrypted to {host!r}, which is not this machine. "
-        f"Set {remedy}, or PROJECTOR_ALLOW_PLAINTEXT=true if the network is safe"
-    )
-
-
-def _hosts(netloc: str, query: Mapping[str, list[str]]) -> list[str]:
-    """All servers that a PostgreSQL URL leads to: one, several with commas (for a failover), in either place; with
-    none in it, where the driver looks next."""
-    listed = [netloc.rpartition("@")[2], *query.get("host", [])]
-    hosts = [unquote(re.sub(r":[0-9]*$", "", host)) for some in listed for host in some.split(",")]
-    if any(hosts):
-        return hosts
-    named = query.get("service", [os.environ.get("PGSERVICE", "")])
-    return [f"service {named[-1]}"] if any(named) else os.environ.get("PGHOST", "").split(",")
-
-
-def is_loopback(host: str) -> bool:
-    if host in _LOOPBACK or host.startswith("/"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -36,8 +36,8 @@ def environment(service: str) -> dict[str, str]:
 
 
 def test_the_whole_system_is_there() -> None:
-    assert set(SERVICES) == {"kafka", "postgres", "valkey", "topics", "migrate", "worker", "relay", "sagas"}
-    assert set(OURS) == {"migrate", "worker", "relay", "sagas"}
+    assert set(SERVICES) == {"kafka", "postgres", "valkey", "topics", "migrate", "worker", "relay", "sagas", "api"}
+    assert set(OURS) == {"migrate", "worker", "relay", "sagas", "api"}
     assert SERVICES["worker"]["deploy"]["replicas"] == SERVICES["relay"]["deploy"]["replicas"] == 2
 
 

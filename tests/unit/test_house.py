@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli", "testkit")
+PACKAGES = ("schemas", "runtime", "consumer", "producer", "api", "cli", "testkit")
 OURS = sorted(
     path.relative_to(ROOT)
     for top in (*PACKAGES, "tests", "bench", "examples", "scripts")
@@ -51,6 +51,7 @@ def test_nothing_is_printed_past_the_console() -> None:
 def test_only_the_settings_read_the_environment() -> None:
     allowed = {
         "runtime/settings.py",
+        "runtime/hosts.py",
         "cli/demo.py",
         "cli/services.py",
         "cli/fleet.py",

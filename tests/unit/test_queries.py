@@ -13,7 +13,7 @@ import pytest
 from runtime.sql import Queries, quoted
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("schemas", "runtime", "consumer", "producer", "cli", "testkit")
+PACKAGES = ("schemas", "runtime", "consumer", "producer", "api", "cli", "testkit")
 FILES = (
     "consumer/queries.sql",
     "consumer/journal.sql",
@@ -24,6 +24,7 @@ FILES = (
     "consumer/read_models.sql",
     "consumer/verification.sql",
     "producer/queries.sql",
+    "api/queries.sql",
     "cli/demo.sql",
     "testkit/queries.sql",
     "schemas/ddl/runner.sql",
@@ -45,7 +46,11 @@ BUILT = {
 }
 
 # Modules whose queries others of their package use too.
-SHARED = {"consumer.rebuild.shadow": "consumer/rebuild.sql", "producer.outbox": "producer/queries.sql"}
+SHARED = {
+    "consumer.rebuild.shadow": "consumer/rebuild.sql",
+    "producer.outbox": "producer/queries.sql",
+    "api.reading": "api/queries.sql",
+}
 
 STATEMENT = re.compile(
     r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|TRUNCATE|LOCK TABLE|WITH|GRANT|REVOKE|VACUUM|COPY|MERGE)\s"

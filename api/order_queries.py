@@ -1,0 +1,174 @@
+"""Reads as HTTP: an order by id with its version and its age, and the other read models by pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from api import etags
+from api.freshness import Freshness
+from api.problems import Problem
+from api.reading import ACQUIRE, SQL, Orders
+from api.tokens import InvalidToken, Signer, WriteToken
+from api.waiting import Waiting
+from runtime.postgres import leased
+from schemas.connection import Pool
+
+_MOST_WAIT = 10_000  # milliseconds
+_MOST_ROWS = 500
+_PING = 15.0  # seconds without an event after which a stream says that it lives
+_CACHE = "private, no-cache"
+
+OrderId = Annotated[str, Path(min_length=1, max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS)]
+Cursor = Annotated[str | None, Query(max_length=2_000)]
+Token = Annotated[str | None, Header(alias="X-Write-Token", max_length=2_000)]
+Filter = Annotated[str | None, Query(min_length=1, max_length=200)]
+
+
+class Reads:
+    """What the routes share."""
+
+    def __init__(self, pool: Pool, signer: Signer, waiting: Waiting, freshness: Freshness) -> None:
+        self.pool = pool
+        self.signer = signer
+        self.waiting = waiting
+        self.freshness = freshness
+        self.orders = Orders(pool, waiting, freshness)
+
+    def token(self, text: str | None, order_id: str) -> WriteToken | None:
+        """The write that a reader wants to see; a token of another order says nothing about this one."""
+        if text is None:
+            return None
+        try:
+            found = self.signer.read_write_token(text)
+        except InvalidToken:
+            raise Problem(400, "invalid-token", "the write token is not one of ours") from None
+        return found if found.order_id == order_id else None
+
+    def after(self, of: str, cursor: str | None, otherwise: list[Any]) -> list[Any]:
+        """The key after which a page begins."""
+        if cursor is None:
+            return otherwise
+        try:
+            return self.signer.read_cursor(of, cursor)
+        except InvalidToken:
+            raise Problem(400, "invalid-cursor", "the cursor is not one of this list's") from None
+
+    async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with leased(self.pool, ACQUIRE) as connection:
+            return await connection.fetch(SQL[query], *arguments)
+
+    def page(self, name: str, rows: Sequence[asyncpg.Record], limit: int, next_cursor: str | None) -> Response:
+        """A page's JSON: rows as they came, where the next page begins, and how old it may be."""
+        told = orjson.dumps(
+            {
+                "next_cursor": next_cursor if len(rows) == limit else None,
+                "as_of": datetime.now(UTC),
+                "staleness_ms": self.freshness.staleness_ms,
+                "source": "read_model",
+            }
+        )
+        listed = b",".join(row["body"].encode() for row in rows)
+        body = b'{"' + name.encode() + b'":[' + listed + b"]," + told[1:]
+        return Response(body, media_type="application/json", headers={"Cache-Control": _CACHE})
+
+
+def router(reads: Reads) -> APIRouter:
+    """`GET` of everything."""
+    made = APIRouter()
+
+    @made.get("/orders/{order_id}")
+    async def order(
+        order_id: OrderId,
+        min_version: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+        wait_ms: Annotated[int, Query(ge=0, le=_MOST_WAIT)] = 0,
+        x_write_token: Token = None,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        token = reads.token(x_write_token, order_id)
+        found = await reads.orders.read(order_id, token=token, minimum=min_version, wait=wait_ms / 1000)
+        headers = {"Cache-Control": _CACHE, "Age": "0"}
+        if found.tag is not None:
+            headers["ETag"] = str(found.tag)
+            if if_none_match is not None and etags.unchanged(if_none_match, found.tag):
+                return Response(status_code=304, headers=headers)
+        body = found.body(reads.freshness.staleness_ms if found.source == "read_model" else 0)
+        return Response(body, media_type="application/json", headers=headers)
+
+    @made.get("/orders")
+    async def orders(
+        customer_id: Filter = None, status: Filter = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Response:
+        of = f"orders {orjson.dumps([customer_id, status]).decode()}"
+        [after] = reads.after(of, cursor, [None])
+        rows = await reads.rows("orders", customer_id, status, after, limit)
+        return reads.page("orders", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
+
+    @made.get("/orders/{order_id}/timeline")
+    async def timeline(order_id: OrderId, limit: Limit = 100, cursor: Cursor = None) -> Response:
+        of = f"timeline {order_id}"
+        [after] = reads.after(of, cursor, [0])
+        rows = await reads.rows("timeline", order_id, after, limit)
+        if not rows and cursor is None:
+            raise Problem(404, "not-found", "there is no such order")
+        return reads.page("events", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
+
+    @made.get("/customers/{customer_id}")
+    async def customer(customer_id: OrderId) -> Response:
+        rows = await reads.rows("customer", customer_id)
+        if not rows:
+            raise Problem(404, "not-found", "there is no such customer")
+        return reads.page("summaries", rows, 0, None)
+
+    @made.get("/products/{sku}/sales")
+    async def sales(
+        sku: OrderId,
+        since: Annotated[date | None, Query(alias="from")] = None,
+        until: Annotated[date | None, Query(alias="to")] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        of = f"sales {orjson.dumps([sku, since, until]).decode()}"
+        day, currency = reads.after(of, cursor, [None, None])
+        rows = await reads.rows("sales", sku, since, until, day, currency, limit)
+        last = reads.signer.cursor(of, [rows[-1]["day"], rows[-1]["currency"]]) if rows else None
+        return reads.page("days", rows, limit, last)
+
+    @made.get("/fulfilment-queue")
+    async def queue(limit: Limit = 50, cursor: Cursor = None) -> Response:
+        since, order_id = reads.after("queue", cursor, [None, None])
+        rows = await reads.rows("queue", since, order_id, limit)
+        last = reads.signer.cursor("queue", [rows[-1]["ready_since"], rows[-1]["order_id"]]) if rows else None
+        return reads.page("orders", rows, limit, last)
+
+    @made.get("/orders/{order_id}/stream")
+    async def stream(
+        order_id: OrderId, last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None
+    ) -> StreamingResponse:
+        events = _versions(reads, order_id, int(last_event_id or 0))
+        return StreamingResponse(
+            events,
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return made
+
+
+async def _versions(reads: Reads, order_id: str, seen: int) -> AsyncIterator[bytes]:
+    """Each new state of an order, from the one after `seen` on, as server-sent events. Of several versions that came in
+    one batch the last is shown, since readers never saw the others."""
+    while True:
+        rows = await reads.rows("order", order_id)
+        if rows and rows[0]["version"] > seen:
+            seen = rows[0]["version"]
+            yield b"id: %d\nevent: order\ndata: %s\n\n" % (seen, rows[0]["body"].encode())
+        elif not await reads.waiting.until(order_id, seen + 1, _PING):
+            yield b": nothing new\n\n"

@@ -1,0 +1,59 @@
+"""`projector api`: the HTTP service."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Annotated
+
+import structlog
+import typer
+
+from api.app import running, service
+from cli.supervisor import FOLLOW, while_parent_lives
+from cli.write_side import commanding
+from consumer.install import check_machinery
+from runtime import logs, postgres
+from runtime import service as process
+from runtime.http import serving
+from runtime.pulse import pulse
+from runtime.settings import Settings, load
+from schemas.errors import Refused
+
+_log = structlog.get_logger("projector.api")
+
+_POOL = 16  # connections
+
+
+def api(
+    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    dev: Annotated[bool, typer.Option("--dev", help="Without authentication: for development alone.")] = False,
+    database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
+    follow_stdin: Annotated[bool, typer.Option(FOLLOW, hidden=True)] = False,
+) -> None:
+    """Take commands and answer reads over HTTP, until SIGTERM."""
+    settings = load(database_url=database_url)
+    if not dev and not (settings.api_tokens and settings.api_secret):
+        raise Refused("set PROJECTOR_API_TOKENS and PROJECTOR_API_SECRET, or say --dev")
+    logs.configure(settings.log_level, settings.log_format)
+    raise typer.Exit(process.run(lambda stop: _api(stop, settings, host, port, dev=dev, follow=follow_stdin)))
+
+
+async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *, dev: bool, follow: bool) -> int:
+    secret = settings.api_secret.get_secret_value().encode() if settings.api_secret else secrets.token_bytes(32)
+    async with (
+        while_parent_lives(stop, follow=follow),
+        pulse(settings.stuck_timeout),
+        postgres.pool(settings, "projector-api", _POOL) as pool,
+        commanding(settings, pool) as handler,
+    ):
+        with postgres.translated():
+            async with pool.acquire() as connection:
+                await check_machinery(connection)
+        made = service(settings, pool, handler, secret, dev=dev)
+        async with running(made), serving(made.app, host, port) as bound:
+            _log.info("api_served", host=host, port=bound, authenticated=not dev)
+            await stop.wait()
+    _log.info("api_stopped", host=host, port=bound)
+    return 0
