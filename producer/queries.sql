@@ -173,3 +173,27 @@ SELECT version, state ->> 'stage' AS stage, timer, due_at FROM write_model.sagas
 -- name: reader_hold
 -- Be the leader until this transaction ends: whoever takes over waits for it.
 SELECT epoch FROM write_model.outbox_readers WHERE name = $1 AND epoch = $2 FOR NO KEY UPDATE;
+
+-- name: held_read
+-- The orders that are held.
+SELECT aggregateid FROM write_model.outbox_held WHERE reader = $1;
+
+-- name: held_add
+-- From this event on an order is held.
+INSERT INTO write_model.outbox_held (reader, aggregateid, position, error) VALUES ($1, $2, $3, $4)
+ON CONFLICT (reader, aggregateid) DO NOTHING;
+
+-- name: held_rows
+-- What is held of an order, as far as the reader has come.
+SELECT o.position, o.id::text AS id, o.aggregateid, o.type, o.sequence, o.source, o.specversion, o."time", o.traceparent,
+       o.payload::text AS payload
+FROM write_model.outbox_held AS h
+JOIN write_model.outbox AS o ON o.aggregateid = h.aggregateid AND o.position >= h.position
+WHERE h.reader = $1
+  AND h.aggregateid = $2
+  AND (o.xid < $3::text::xid8 OR (o.xid < $4::text::xid8 AND o.position <= $5))
+ORDER BY o.position;
+
+-- name: held_remove
+-- An order is held no more.
+DELETE FROM write_model.outbox_held WHERE reader = $1 AND aggregateid = $2;

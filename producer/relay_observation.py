@@ -43,6 +43,10 @@ class RelayObservation:
             registry=self.registry,
         )
 
+        self._orders = Gauge(
+            "projector_outbox_held_orders", "Orders whose next event Kafka refuses for itself", registry=self.registry
+        )
+
     def leads(self, leading: bool) -> None:
         self.leading = leading
         self._leader.set(leading)
@@ -62,8 +66,9 @@ class RelayObservation:
         self._failures.inc()
         self.checks.wrong("publishing", why)
 
-    def lags(self, pending: int, oldest: float, held: float) -> None:
-        """What waits: rows, and seconds of the first of them and of what holds it up."""
+    def lags(self, pending: int, oldest: float, held: float, orders: int) -> None:
+        """What waits: rows, seconds of the first of them and of what holds it up, orders that Kafka refuses."""
+        self._orders.set(orders)
         self._pending.set(pending)
         self._oldest.set(oldest)
         self._held.set(held)

@@ -106,20 +106,22 @@ async def observer(settings: Settings, fetched: int = 1024 * 1024) -> AsyncItera
 
 
 @asynccontextmanager
-async def producer(settings: Settings, *, linger_ms: int = 5) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(
+    settings: Settings, *, linger_ms: int = 5, batch_bytes: int = 16 * 1024
+) -> AsyncIterator[AIOKafkaProducer]:
     """A started producer that keeps the order within a partition, and answers for what it has sent. Raises Refused.
 
-    `linger_ms`: how long it waits for more before it sends.
+    `linger_ms`: how long it waits for more before it sends; `batch_bytes`: how much goes to a partition at once.
     """
     await kafka_access.check(settings)
-    made = await _started(settings, linger_ms)
+    made = await _started(settings, linger_ms, batch_bytes)
     try:
         yield made
     finally:
         await stopped(made)
 
 
-async def _started(settings: Settings, linger_ms: int) -> AIOKafkaProducer:
+async def _started(settings: Settings, linger_ms: int, batch_bytes: int) -> AIOKafkaProducer:
     for idempotent in (True, False):
         made = AIOKafkaProducer(
             **settings.kafka_connection(),
@@ -127,6 +129,7 @@ async def _started(settings: Settings, linger_ms: int) -> AIOKafkaProducer:
             enable_idempotence=idempotent,
             acks="all",
             linger_ms=linger_ms,
+            max_batch_size=batch_bytes,
             max_request_size=4 * 1024 * 1024,
         )
         try:

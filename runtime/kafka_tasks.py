@@ -43,11 +43,20 @@ async def stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     await asyncio.wait([stopping], timeout=_STOP)
     if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
         return
-    await cancelled({stopping})
     if isinstance(client, AIOKafkaConsumer):
+        await cancelled({stopping})
         await _torn_down(client)
     else:
+        await _given_up(client)
+        await cancelled({stopping})
         await _disconnected(client.client)
+
+
+async def _given_up(producer: AIOKafkaProducer) -> None:
+    """End what waits for answers that may never come: its sender, and whoever waits for what is not sent."""
+    if (sender := producer._sender.sender_task) is not None:
+        await cancelled({sender})
+    producer._message_accumulator.fail_all(KafkaError("the producer was given up"))
 
 
 async def _torn_down(consumer: AIOKafkaConsumer) -> None:

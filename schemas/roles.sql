@@ -152,6 +152,7 @@ GRANT SELECT ON projector.schema_migrations TO projector_relay;
 GRANT SELECT ON write_model.outbox TO projector_relay;
 GRANT SELECT, INSERT, UPDATE ON write_model.outbox_readers TO projector_relay;
 GRANT SELECT, DELETE ON write_model.idempotency_keys TO projector_relay;
+GRANT SELECT, INSERT, DELETE ON write_model.outbox_held TO projector_relay;
 GRANT EXECUTE ON FUNCTION
     write_model.outbox_make_partitions(integer), write_model.outbox_drop_partitions(integer)
     TO projector_relay;

@@ -78,6 +78,17 @@ CREATE TABLE write_model.outbox_readers (
 ) WITH (fillfactor = 50);
 
 
+-- Orders whose next event a reader couldn't deliver, for what it is itself: from that event on they wait.
+CREATE TABLE write_model.outbox_held (
+    reader      text COLLATE "C" NOT NULL,
+    aggregateid text COLLATE "C" NOT NULL,
+    position    bigint NOT NULL,
+    error       text NOT NULL,                       -- for a person; never the payload
+    held_at     timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT outbox_held_pkey PRIMARY KEY (reader, aggregateid)
+);
+
+
 -- ---------------------------------------------------------------------------------------------------
 -- What was answered under an idempotency key. `fingerprint` is of the request; another one is refused.
 -- ---------------------------------------------------------------------------------------------------
@@ -180,7 +191,11 @@ BEGIN
         ORDER BY c.relname
     LOOP
         EXECUTE format(
-            'SELECT EXISTS (SELECT FROM write_model.%I WHERE xid >= (SELECT min(done_below) FROM write_model.outbox_readers))',
+            'SELECT EXISTS ('
+            'SELECT FROM write_model.%1$I WHERE xid >= (SELECT min(done_below) FROM write_model.outbox_readers)'
+            ') OR EXISTS ('
+            'SELECT FROM write_model.%1$I AS o JOIN write_model.outbox_held AS h USING (aggregateid)'
+            ' WHERE o.position >= h.position)',
             found.name
         ) INTO unread;
         CONTINUE WHEN unread OR NOT EXISTS (SELECT FROM write_model.outbox_readers);

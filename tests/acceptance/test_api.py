@@ -22,6 +22,7 @@ async def serving(shop: Fleet, *options: str, **settings: str) -> AsyncIterator[
     member = Member((*shop.program, "api", "--port", "0", *options), {**shop.settings, **settings})
     try:
         found = await eventually(lambda: re.search(r'"port":(\d+)', member.said()), 30)
+        assert found is not None
         headers = {"Authorization": f"Bearer {KEYS['PROJECTOR_API_TOKENS']}"}
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{found[1]}", headers=headers, timeout=20) as client:
             yield client, member

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from random import Random
+from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from producer.relay_observation import RelayObservation
 from runtime.settings import Settings
@@ -16,7 +20,7 @@ from testkit.deadline import eventually
 from tests.integration.test_relay import records, relaying
 from tests.support.saboteurs.kafka import Api, KafkaProxy, Request
 from tests.support.saboteurs.line import Severed
-from tests.support.write_side import Till, settings_of, till
+from tests.support.write_side import Till, place, settings_of, till
 
 ORDERS = [f"o-{n}" for n in range(8)]
 
@@ -107,3 +111,40 @@ async def test_a_transaction_left_open_in_another_database_holds_it_up_and_is_to
             await eventually(lambda: told.sent == 1)
     finally:
         await elsewhere.close()
+
+
+@pytest.mark.apache_kafka
+async def test_a_record_that_kafka_refuses_holds_up_its_own_order_alone(
+    ours: Till, database_url: str, kafka_bootstrap: str, topic: str, kafka_admin: AIOKafkaAdminClient, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("producer.relay._MEASURE", 0.05)
+    monkeypatch.setattr("producer.relay._RETRY", 0.3)
+    settings = settings_of(database_url, kafka_bootstrap, topic)
+    await limited(kafka_admin, topic, 20_000)
+    large = {**place(), "shipping_address": {"city": Random(1).randbytes(40_000).hex()}}
+    await ours.ask("place", "o-0", large)
+    await ours.tell("o-0", "confirm", "pay", "ship")
+    async with relaying(settings) as told:
+        for order in ORDERS[1:]:
+            await ours.tell(order, "place", "confirm", "pay", "ship")
+        value = told.registry.get_sample_value
+        await eventually(lambda: value("projector_outbox_held_orders") == 1, 30)
+        await come(settings, ORDERS[1:])
+        await limited(kafka_admin, topic, 1_000_000)
+        await eventually(lambda: value("projector_outbox_held_orders") == 0, 60)
+    await come(settings, ORDERS)
+
+
+async def come(settings: Settings, orders: Sequence[str]) -> None:
+    """Wait until the events of these orders, and of no others, have come."""
+
+    async def there() -> bool:
+        assert await firsts(settings) == {order: [1, 2, 3, 4] for order in orders}
+        return True
+
+    await eventually(there, 30, 0.3)
+
+
+async def limited(admin: AIOKafkaAdminClient, topic: str, size: int) -> None:
+    """Have the broker refuse larger records."""
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(size)})])
