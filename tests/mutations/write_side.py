@@ -12,11 +12,7 @@ _RELAY = "tests/integration/test_relay.py"
 _SAGA = "tests/unit/test_saga.py"
 _SAGAS = "tests/integration/test_sagas.py"
 
-_SEND = (
-    "            await self._send(producer, page.rows)\n"
-    '            await self._failpoints.reach("relay_after_send")\n'
-    "            await self._mark(connection, page.after)\n"
-)
+_SEND = "                await self._send(producer, self._unheld(page.rows))\n            except RecordRefused:\n"
 
 WRITE_SIDE = (
     Mutant(
@@ -30,10 +26,15 @@ WRITE_SIDE = (
         "the relay marks before Kafka has acknowledged",
         "producer/relay.py",
         _SEND,
-        "            await self._mark(connection, page.after)\n"
-        "            await self._send(producer, page.rows)\n"
-        '            await self._failpoints.reach("relay_after_send")\n',
+        "                await self._mark(connection, page.after)\n" + _SEND,
         (_RELAY,),
+    ),
+    Mutant(
+        "what comes after a refused record goes out",
+        "producer/relay.py",
+        "        return [row for row in rows if row.aggregateid not in self._held.orders]\n",
+        "        return list(rows)\n",
+        ("tests/integration/test_relay_faults.py",),
     ),
     Mutant(
         "an outbox row has its own transaction's number",
