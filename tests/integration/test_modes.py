@@ -77,6 +77,9 @@ async def test_the_copy_that_comes_back_is_a_duplicate(local: Till, fed: Engine)
     before = await local.fetch("SELECT * FROM read_model.order_summary")
     assert await deliver(local, fed) == {"duplicate": 1 + len(STEPS)}
     assert await local.fetch("SELECT * FROM read_model.order_summary") == before
+    ids = "SELECT array_agg(id ORDER BY id) FROM "
+    published = await local.fetchval(f"{ids} (SELECT id::text AS id FROM write_model.outbox) AS o")
+    assert await local.fetchval(f"{ids} (SELECT event_id AS id FROM projector.processed_events) AS p") == published
     assert await not_shown(local.pool) == []
 
 
