@@ -19,7 +19,7 @@ from tests.support.engine import Engine, engine
 from tests.support.fleet import Ended, projector
 from tests.support.streams import Stream, demo_stream
 
-ORDERS = "1500"
+ORDERS, SHOPS = "1500", "200"
 READ_MODELS = ("order_summary", "order_timeline", "customer_summary", "product_sales_daily", "fulfilment_queue")
 
 
@@ -27,7 +27,7 @@ def proved(ended: Ended) -> dict[str, tuple[int, int, int]]:
     """The demo's table: what was proved, with the rows expected and found and the number of differences."""
     assert ended.code == 0, ended.out + ended.err
     assert "Every row is equal." in ended.out
-    rows = re.findall(r"│ (\w+) +│ +([\d,]+) │ +([\d,]+) │ +(\d+) │", ended.out)
+    rows = re.findall(r"│ ([\w.]+) +│ +([\d,]+) │ +([\d,]+) │ +(\d+) │", ended.out)
     return {
         name: (int(expected.replace(",", "")), int(found.replace(",", "")), int(differences))
         for name, expected, found, differences in rows
@@ -37,16 +37,19 @@ def proved(ended: Ended) -> dict[str, tuple[int, int, int]]:
 def all_is_well(table: dict[str, tuple[int, int, int]]) -> bool:
     assert set(READ_MODELS) < set(table)
     assert all(expected == found and differences == 0 for expected, found, differences in table.values()), table
-    assert table["order_summary"][0] == int(ORDERS) - 1  # one was erased
+    assert table["order_summary"][0] == int(ORDERS) - 1 + int(SHOPS)  # one was erased
+    assert table["write_model.orders"][0] == int(SHOPS)
     assert table["dead_letters"][0] == 100
     assert table["parked_events"][0] == 0
     return table["order_timeline"][0] == table["processed_events"][0] > 4 * int(ORDERS)
 
 
 async def test_the_demo_brings_its_own_services_and_proves_itself() -> None:
-    ended = await projector("demo", "--exit", "--orders", ORDERS)
+    ended = await projector("demo", "--exit", "--orders", ORDERS, "--shop-orders", SHOPS)
     assert all_is_well(proved(ended))
     assert "Started PostgreSQL and Kafka (tansu)" in ended.out
+    assert re.search(r"3 +│ order.payment_failed │ compensating asks for cancel", ended.out)
+    assert re.search(r"4 +│ order.cancelled +│ ended", ended.out)
     assert "What to try next" in ended.out
 
 
@@ -55,13 +58,13 @@ async def test_the_demo_uses_the_services_it_is_given_and_disturbs_nothing_there
     kafka_bootstrap: str, database_url: str, kafka_admin: AIOKafkaAdminClient
 ) -> None:
     given = {"KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "DATABASE_URL": database_url}
-    first = await projector("demo", "--exit", "--orders", ORDERS, **given)
+    first = await projector("demo", "--exit", "--orders", ORDERS, "--shop-orders", SHOPS, **given)
     assert all_is_well(proved(first))
     assert "Started nothing" in first.out
     connection = await asyncpg.connect(database_url)
     try:
         orders = await connection.fetchval("SELECT count(*) FROM read_model.order_summary")
-        again = await projector("demo", "--exit", "--orders", ORDERS, "--seed", "7", **given)
+        again = await projector("demo", "--exit", "--orders", ORDERS, "--shop-orders", SHOPS, "--seed", "7", **given)
         assert all_is_well(proved(again))
         assert "The database holds orders already; using a new one" in again.out
         assert await connection.fetchval("SELECT count(*) FROM read_model.order_summary") == orders
