@@ -51,6 +51,8 @@ def service(settings: Settings, pool: Pool, handler: CommandHandler, secret: byt
         title="order-projector",
         version=_VERSION,
         description="Commands on orders, and read models that say how old they are.",
+        docs_url=None,  # pages that load scripts from elsewhere
+        redoc_url=None,
     )
     problems.install(app)
 

@@ -97,6 +97,7 @@ class Freshness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look, until told to stop."""
+        known = True
         while not stop.is_set():
             began = time.monotonic()
             try:
@@ -105,7 +106,10 @@ class Freshness:
                 self._seen_at = time.monotonic()
                 self._staleness.set(self._status.staleness)
                 self._lag.set(self._status.lag)
+                known = True
             except ProjectorError as error:
-                _log.warning("freshness_unknown", error=str(error))
+                if known:  # else the log has it already
+                    _log.warning("freshness_unknown", error=str(error))
+                known = False
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(0.0, began + _EVERY - time.monotonic()))

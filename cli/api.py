@@ -10,7 +10,6 @@ import structlog
 import typer
 
 from api.app import running, service
-from cli.supervisor import FOLLOW, while_parent_lives
 from cli.write_side import commanding
 from consumer.install import check_machinery
 from runtime import logs, postgres
@@ -22,7 +21,8 @@ from schemas.errors import Refused
 
 _log = structlog.get_logger("projector.api")
 
-_POOL = 16  # connections
+_POOL = 16  # connections to PostgreSQL
+_CROWD = 2_000  # connections of clients; how many requests are let in, api.security decides
 
 
 def api(
@@ -30,20 +30,18 @@ def api(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
     dev: Annotated[bool, typer.Option("--dev", help="Without authentication: for development alone.")] = False,
     database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
-    follow_stdin: Annotated[bool, typer.Option(FOLLOW, hidden=True)] = False,
 ) -> None:
     """Take commands and answer reads over HTTP, until SIGTERM."""
     settings = load(database_url=database_url)
     if not dev and not (settings.api_tokens and settings.api_secret):
         raise Refused("set PROJECTOR_API_TOKENS and PROJECTOR_API_SECRET, or say --dev")
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(process.run(lambda stop: _api(stop, settings, host, port, dev=dev, follow=follow_stdin)))
+    raise typer.Exit(process.run(lambda stop: _api(stop, settings, host, port, dev=dev)))
 
 
-async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *, dev: bool, follow: bool) -> int:
+async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *, dev: bool) -> int:
     secret = settings.api_secret.get_secret_value().encode() if settings.api_secret else secrets.token_bytes(32)
     async with (
-        while_parent_lives(stop, follow=follow),
         pulse(settings.stuck_timeout),
         postgres.pool(settings, "projector-api", _POOL) as pool,
         commanding(settings, pool) as handler,
@@ -52,7 +50,7 @@ async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *,
             async with pool.acquire() as connection:
                 await check_machinery(connection)
         made = service(settings, pool, handler, secret, dev=dev)
-        async with running(made), serving(made.app, host, port) as bound:
+        async with running(made), serving(made.app, host, port, named="--port", crowd=_CROWD) as bound:
             _log.info("api_served", host=host, port=bound, authenticated=not dev)
             await stop.wait()
     _log.info("api_stopped", host=host, port=bound)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from typing import Annotated
 
 import structlog
@@ -52,7 +51,7 @@ def worker(
 
 
 async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> int:
-    owner = f"{socket.gethostname()}-{os.getpid()}"
+    owner = service.owner()
     observation, health = Observation(), Health()
     size = settings.lanes + _BESIDE_LANES
     async with (

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import Annotated
 
 import structlog
 import typer
 
 from cli.letters import Brokers
-from cli.supervisor import FOLLOW, while_parent_lives
 from consumer.install import check_schema
 from producer.relay import Relay
 from producer.relay_observation import RelayObservation
@@ -26,23 +23,21 @@ _log = structlog.get_logger("projector.relay")
 def relay(
     kafka_bootstrap_servers: Brokers = None,
     database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
-    follow_stdin: Annotated[bool, typer.Option(FOLLOW, hidden=True)] = False,
 ) -> None:
     """Publish the outbox, until SIGTERM. Of several relays one works and the others stand by."""
     settings = load(kafka_bootstrap_servers=kafka_bootstrap_servers, database_url=database_url)
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(service.run(lambda stop: _relay(stop, settings, follow=follow_stdin)))
+    raise typer.Exit(service.run(lambda stop: _relay(stop, settings)))
 
 
-async def _relay(stop: asyncio.Event, settings: Settings, *, follow: bool) -> int:
-    owner = f"{socket.gethostname()}-{os.getpid()}"
+async def _relay(stop: asyncio.Event, settings: Settings) -> int:
+    owner = service.owner()
     observation = RelayObservation()
     async with (
-        while_parent_lives(stop, follow=follow),
         pulse(settings.stuck_timeout),
         served(settings, observation.checks, observation.registry),
     ):
-        await _ready(settings)
+        await service.together(stop, 0, _ready(settings))
         _log.info("relay_started", owner=owner, topic=settings.topics[0])
         relay = Relay(settings, owner, observation)
         await service.together(stop, settings.stop_timeout, relay.run(stop))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import Annotated
 
 import orjson
 import structlog
 import typer
 
-from cli.supervisor import FOLLOW, while_parent_lives
 from cli.write_side import commanding
 from consumer.install import check_schema
 from producer import saga_store
@@ -31,7 +28,6 @@ def sagas(
     order: Annotated[str | None, typer.Option(help="Only show what was done for this order, and end.")] = None,
     database_url: Annotated[str | None, typer.Option(help="Instead of DATABASE_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    follow_stdin: Annotated[bool, typer.Option(FOLLOW, hidden=True)] = False,
 ) -> None:
     """Undo orders that can't be completed, until SIGTERM. Of several of these one works and the others stand by."""
     settings = load(database_url=database_url)
@@ -39,14 +35,13 @@ def sagas(
         _show(order, asyncio.run(_history(settings, order)), as_json=as_json)
         return
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(service.run(lambda stop: _sagas(stop, settings, follow=follow_stdin)))
+    raise typer.Exit(service.run(lambda stop: _sagas(stop, settings)))
 
 
-async def _sagas(stop: asyncio.Event, settings: Settings, *, follow: bool) -> int:
-    owner = f"{socket.gethostname()}-{os.getpid()}"
+async def _sagas(stop: asyncio.Event, settings: Settings) -> int:
+    owner = service.owner()
     observation = SagaObservation()
     async with (
-        while_parent_lives(stop, follow=follow),
         pulse(settings.stuck_timeout),
         served(settings, observation.checks, observation.registry),
         postgres.pool(settings, "projector-sagas", _POOL) as pool,

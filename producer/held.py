@@ -46,17 +46,14 @@ class Held:
         """From this event on the order is held, once the caller's transaction has committed."""
         await connection.execute(SQL["held_add"], self._reader, row.aggregateid, row.position, error)
 
-    async def retry(
-        self, connection: Connection, place: Place, send: Send, marking: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Send what is held of each order and lies before `place`, and release those of which all is sent. `marking` is
-        called in the releasing transaction, to see that we lead. Raises RecordRefused at the first refused again."""
-        for order in sorted(self.orders):
-            found = await connection.fetch(
-                SQL["held_rows"], self._reader, order, str(place.done_below), str(place.window_end), place.position
-            )
-            await send([OutboxRow(*row.values()) for row in found])
-            async with connection.transaction():
-                await marking()
-                await connection.execute(SQL["held_remove"], self._reader, order)
-            self.orders.discard(order)
+    async def retry(self, connection: Connection, order: str, place: Place, send: Send, marking: Marking) -> None:
+        """Send what is held of an order and lies before `place`, and release it. `marking` is called in the releasing
+        transaction, to see that we lead. Raises RecordRefused if it is refused again."""
+        found = await connection.fetch(
+            SQL["held_rows"], self._reader, order, str(place.done_below), str(place.window_end), place.position
+        )
+        await send([OutboxRow(*row.values()) for row in found])
+        async with connection.transaction():
+            await marking()
+            await connection.execute(SQL["held_remove"], self._reader, order)
+        self.orders.discard(order)

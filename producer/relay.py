@@ -167,16 +167,12 @@ class Relay:
         return [row for row in rows if row.aggregateid not in self._held.orders]
 
     async def _retry_held(self, connection: Connection) -> None:
-        if not self._held.orders:
-            return
-        with suppress(Unavailable):
-            async with kafka.producer(self._settings, linger_ms=0, batch_bytes=_BATCH) as producer:
-                await self._held.retry(
-                    connection,
-                    self._reader.place,
-                    partial(self._send, producer),
-                    partial(self._reader.hold, connection),
-                )
+        for order in sorted(self._held.orders):
+            with suppress(Unavailable):  # it stays held, and is in no other's way
+                async with kafka.producer(self._settings, linger_ms=0, batch_bytes=_BATCH) as producer:
+                    send = partial(self._send, producer)
+                    marking = partial(self._reader.hold, connection)
+                    await self._held.retry(connection, order, self._reader.place, send, marking)
 
     async def _send(self, producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> None:
         """Raises Unavailable unless all of them are acknowledged; RecordRefused if it is for one of them."""

@@ -19,7 +19,7 @@ from schemas.errors import Refused
 _log = structlog.get_logger("projector.http")
 
 _GOODBYE = 1  # seconds for requests under way when the server is told to end
-_CROWD = 50  # connections at once; it is asked by an orchestrator and a scraper, seldom
+_CROWD = 50  # connections at once of metrics and health: an orchestrator and a scraper ask, seldom
 
 
 class _Server(uvicorn.Server):
@@ -30,16 +30,21 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Any, host: str, port: int) -> AsyncIterator[int]:
-    """Serve an ASGI app while the block runs; yields the port (0: a free one). Raises Refused if it is taken."""
-    listener = _listen(host, port)
+async def serving(
+    app: Any, host: str, port: int, *, named: str = "PROJECTOR_METRICS_PORT", crowd: int = _CROWD
+) -> AsyncIterator[int]:
+    """Serve an ASGI app while the block runs; yields the port (0: a free one). Raises Refused if it is taken, `named`.
+
+    `crowd`: connections at once, beyond which the server itself answers 503.
+    """
+    listener = _listen(host, port, named)
     config = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_CROWD,
+        limit_concurrency=crowd,
         timeout_graceful_shutdown=_GOODBYE,
     )
     server = _Server(config)
@@ -63,9 +68,9 @@ async def served(settings: Settings, checks: Checks, registry: CollectorRegistry
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, named: str) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise Refused(f"PROJECTOR_METRICS_PORT: can't listen on {host}:{port} ({error.strerror or error})") from None
+        raise Refused(f"{named}: can't listen on {host}:{port} ({error.strerror or error})") from None

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
 from typing import Any
@@ -30,6 +31,11 @@ _GC_THRESHOLDS = (200_000, 50, 100)
 _AGAIN = 0.3  # seconds after which a part that was cancelled and hasn't ended is cancelled again
 _DEAF = 20  # times that a part was cancelled in vain, after which the log says where it stands
 _HOPELESS = 4  # times that the log has said so, after which the process ends at once: it may hold what others wait for
+
+
+def owner() -> str:
+    """This process, as others are told who it is: host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
