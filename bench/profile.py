@@ -29,13 +29,13 @@ from bench.stage import PARTITIONS, SQL, Stage, connected, fresh_database, stage
 from bench.stream import plan
 from consumer import checkpoints
 from consumer.checkpoints import Place
-from consumer.pending import StoredRecord
 from consumer.processor import Holds, Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
 from producer.simulation import simulate
 from runtime import postgres
 from schemas.connection import Connection
+from schemas.events import StoredRecord
 from schemas.wire import decode
 
 _TOPIC = "profile"

@@ -15,9 +15,9 @@ from aiokafka import TopicPartition
 
 from consumer import archive_layout
 from consumer.archive_layout import Segment
-from consumer.pending import StoredRecord
 from runtime.kafka import Ends
 from schemas.errors import Refused
+from schemas.events import StoredRecord
 
 if TYPE_CHECKING:  # pyarrow is optional
     from consumer.archive_place import Found

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from aiokafka import ConsumerRecord, TopicPartition
 
 from consumer.archive_layout import Damaged, Last, Segment, from_metadata, to_metadata
-from consumer.pending import StoredRecord
+from schemas.events import StoredRecord
 
 _HEADER = pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.binary())])
 SCHEMA = pa.schema(

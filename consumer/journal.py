@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from consumer.pending import StoredRecord
 from runtime.sql import HOME, Queries, quoted
 from schemas import payload
 from schemas.connection import Connection
 from schemas.errors import Refused, UnreadableEvent
-from schemas.events import ADAPTERS, Event
+from schemas.events import ADAPTERS, Event, StoredRecord
 
 _SQL = Queries("consumer", "journal.sql")
 

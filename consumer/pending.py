@@ -12,22 +12,10 @@ from consumer.ledger import SourceNumbers
 from consumer.verdicts import Letter, identity
 from runtime.sql import Queries
 from schemas.connection import Connection
-from schemas.events import Event, Record, Unreadable
+from schemas.events import Event, Record, StoredRecord, Unreadable
 from schemas.wire import decode
 
 _SQL = Queries("consumer", "queries.sql")
-
-
-class StoredRecord(NamedTuple):
-    """A Kafka record as it was kept: the bytes that came, to be decoded anew."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class Spoilt(NamedTuple):

@@ -16,7 +16,7 @@ import orjson
 from runtime.sql import Queries
 from schemas import payload
 from schemas.connection import Connection
-from schemas.events import Event
+from schemas.events import Event, StoredRecord
 from schemas.identity import event_uuid
 
 SQL = Queries("producer", "queries.sql")
@@ -39,18 +39,6 @@ class OutboxRow(NamedTuple):
     payload: str
 
 
-class LocalRecord(NamedTuple):
-    """The Kafka record of an event that was not there yet."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-
-
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
     """CloudEvents' binary mode for Kafka, with `id` as Debezium's outbox event router has it."""
     found = {
@@ -70,7 +58,7 @@ def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
 
 def new_event(row: OutboxRow, data: Mapping[str, Any] | None, occurred_at: datetime, topic: str) -> Event:
     """The event that a consumer will make of the row's record, which is in no topic yet."""
-    record = LocalRecord(
+    record = StoredRecord(
         topic,
         _NOWHERE,
         row.sequence,

@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from consumer.pending import StoredRecord
 from consumer.read_model_store import ProjectionFailed
 from consumer.read_models import ReadModel
 from consumer.read_models.kinds import Stored
 from consumer.reference import Tombstone
-from schemas.events import Decoded, Unreadable
+from schemas.events import Decoded, StoredRecord, Unreadable
 from schemas.wire import decode
 from testkit.delivery import as_delivery
 from testkit.events import Happening

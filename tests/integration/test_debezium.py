@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from consumer.pending import StoredRecord
 from runtime.embedded.postgres import EmbeddedPostgres
 from runtime.settings import Settings
-from schemas.events import Event
+from schemas.events import Event, StoredRecord
 from schemas.wire import decode
 from testkit.databases import apply_migrations, create_database, fresh_name
 from testkit.deadline import eventually

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from consumer import reference
-from consumer.pending import StoredRecord
 from consumer.processor import Holds
 from schemas.errors import OutOfPlace
+from schemas.events import StoredRecord
 from tests.support.engine import Engine, attributes, placed
 from tests.support.machine import play
 

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from consumer.pending import StoredRecord
 from producer.relay import Relay
 from producer.relay_observation import RelayObservation
 from producer.waking import waking
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from schemas.connection import Connection
-from schemas.events import Event
+from schemas.events import Event, StoredRecord
 from schemas.wire import decode
 from testkit.deadline import eventually
 from tests.support.archives import in_log

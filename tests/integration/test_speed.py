@@ -11,14 +11,13 @@ import time
 
 from bench.naive import Textbook
 from bench.stream import plan
-from consumer.pending import StoredRecord
 from consumer.processor import Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
 from producer.simulation import simulate
 from runtime import postgres
 from runtime.settings import load
-from schemas.events import Event
+from schemas.events import Event, StoredRecord
 from schemas.wire import decode
 
 ORDERS = 120  # some 590 events

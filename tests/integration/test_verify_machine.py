@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from consumer.journal import NO_RECORD
-from consumer.pending import StoredRecord
 from consumer.verification.run import Plan, verify
 from runtime.kafka import Ends
-from schemas.events import Event, Unreadable
+from schemas.events import Event, StoredRecord, Unreadable
 from schemas.wire import decode
 from tests.integration.test_processor_machine import _events as _any
 from tests.support.engine import TOPIC, Engine, structured

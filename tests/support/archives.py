@@ -15,9 +15,9 @@ from consumer.archive import Archive
 from consumer.archive_parquet import Limits, SegmentWriter
 from consumer.archive_place import Place
 from consumer.archiver import Archiver, Progress
-from consumer.pending import StoredRecord
 from runtime.kafka import observer
 from runtime.settings import Settings
+from schemas.events import StoredRecord
 
 PLENTY = Limits(100_000)
 Log = dict[TopicPartition, list[StoredRecord]]

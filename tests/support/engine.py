@@ -11,11 +11,11 @@ import asyncpg
 
 from consumer import checkpoints, proof, reference
 from consumer.checkpoints import Place
-from consumer.pending import StoredRecord
 from consumer.processor import Holds, Processor
 from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS, ReadModel
 from runtime.failpoints import Failpoints
+from schemas.events import StoredRecord
 from schemas.wire import decode
 
 TOPIC = "orders.events"

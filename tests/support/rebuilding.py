@@ -13,7 +13,6 @@ from typing import Any
 
 from consumer import reference
 from consumer.install import install
-from consumer.pending import StoredRecord
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.rebuild.journal_source import FromJournal
 from consumer.rebuild.run import Rebuild
@@ -22,6 +21,7 @@ from producer.simulation import Delivery, Meaning
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings
 from schemas.connection import Connection
+from schemas.events import StoredRecord
 from schemas.wire import decode
 from tests.support.engine import TOPIC, Engine, engine, structured
 from tests.support.rebuilds import settings_of

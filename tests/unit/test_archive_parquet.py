@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from consumer import archive_parquet
 from consumer.archive_layout import Damaged, Last, Segment
 from consumer.archive_parquet import Limits, SegmentWriter
-from consumer.pending import StoredRecord
+from schemas.events import StoredRecord
 from tests.support.archives import file_of, kafka_record, stored
 
 ONE = TopicPartition("orders.events", 3)

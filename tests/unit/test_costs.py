@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from consumer.pending import StoredRecord
 from consumer.read_model_store import ReadModelStore
 from consumer.read_models import READ_MODELS
 from consumer.verdicts import judge
 from producer.simulation import SimulationPlan, simulate
+from schemas.events import StoredRecord
 from schemas.order import OrderState
 from schemas.wire import decode
 

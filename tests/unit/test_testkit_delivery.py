@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from consumer.pending import StoredRecord
 from producer.simulation import Delivery
-from schemas.events import Decoded, Event, Tombstone, Unreadable
+from schemas.events import Decoded, Event, StoredRecord, Tombstone, Unreadable
 from schemas.wire import decode
 from testkit.delivery import Deliveries, Restart, deliver_badly
 from testkit.events import Happening, Order, some_orders

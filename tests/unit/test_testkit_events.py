@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from consumer import reference
-from consumer.pending import StoredRecord
 from consumer.reference import Tombstone
 from schemas import events as contract
+from schemas.events import StoredRecord
 from schemas.wire import decode
 from testkit.delivery import as_delivery
 from testkit.encodings import ENCODINGS, Encoding, encoded
