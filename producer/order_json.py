@@ -5,7 +5,6 @@ Money is a decimal text, times are RFC 3339, lines and address are what the read
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from schemas import money
+from schemas.json_text import printed
 from schemas.order import OrderState
 
 _MONEY = ("total", "paid", "refunded")
@@ -24,7 +24,7 @@ _TIMES = tuple(name for name in _FIELDS if name.endswith("_at"))
 
 def dump(state: OrderState) -> str:
     """The state as a JSON object; what is None is left out."""
-    parts = [f"{_text(name)}: {_value(name, value)}" for name, value in vars(state).items() if value is not None]
+    parts = [f"{printed(name)}: {_value(name, value)}" for name, value in vars(state).items() if value is not None]
     return "{" + ", ".join(parts) + "}"
 
 
@@ -43,7 +43,7 @@ def of_object(written: Mapping[str, Any]) -> OrderState:
             found[name] = datetime.fromisoformat(found[name])
     for name in _JSON:
         if name in found:
-            found[name] = _text(found[name])
+            found[name] = printed(found[name])
     return OrderState(**found)
 
 
@@ -51,9 +51,5 @@ def _value(name: str, value: Any) -> str:
     if name in _JSON:
         return str(value)  # JSON text already
     if name in _MONEY:
-        return _text(money.text(value))
-    return _text(value.isoformat() if isinstance(value, datetime) else value)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return printed(money.text(value))
+    return printed(value.isoformat() if isinstance(value, datetime) else value)

@@ -6,18 +6,16 @@ is the Kafka record that the relay will make of it, and what comes back from Kaf
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
-
-import orjson
 
 from runtime.sql import Queries
 from schemas import payload
 from schemas.connection import Connection
 from schemas.events import Event, StoredRecord
 from schemas.identity import event_uuid
+from schemas.json_text import printed
 
 SQL = Queries("producer", "queries.sql")
 
@@ -86,10 +84,7 @@ def payload_of(data: Mapping[str, Any] | None) -> str:
     """An event's data as JSON text; an empty object for a type that carries none, since Kafka's null is a tombstone."""
     if not data:
         return "{}"
-    try:
-        return orjson.dumps(data).decode()
-    except TypeError:  # orjson refuses integers beyond 64 bits; a quantity may be one
-        return json.dumps(data, ensure_ascii=False)
+    return printed(data)
 
 
 async def add(connection: Connection, rows: Sequence[OutboxRow], occurred_at: datetime) -> None:

@@ -13,6 +13,8 @@ from decimal import Decimal, InvalidOperation
 from json.decoder import scanstring  # type: ignore[attr-defined]  # public in the module, not in typeshed
 from typing import Any, NoReturn
 
+import orjson
+
 from schemas.errors import UnreadableEvent
 
 # numeric's limits: digits before and after the decimal point (PostgreSQL documentation, 8.1).
@@ -145,3 +147,11 @@ def _texts(value: Any) -> Iterator[str]:
         level = inside
     if level:
         raise UnreadableEvent("the JSON is nested too deeply")
+
+
+def printed(value: Any) -> str:
+    """JSON text of what was read, without blanks."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # orjson refuses integers beyond 64 bits; a quantity may be one
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

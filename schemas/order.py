@@ -6,18 +6,17 @@ of duplicates, holes or storage: the verdicts (consumer.verdicts) decide what re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import orjson
 from pydantic_core import from_json
 
 from schemas import money
 from schemas.errors import InvalidHistory
 from schemas.events import PLACED, Event
+from schemas.json_text import printed
 
 FOLD = 1  # raised when `evolve` makes something else of the same events: then all states have to be rebuilt
 
@@ -217,18 +216,11 @@ def _merge(lines: list[Line], line: dict[str, Any]) -> None:
 
 def _with_lines(lines: list[Line]) -> Changes:
     return {
-        "lines": _print([line._asdict() for line in lines]),
+        "lines": printed([line._asdict() for line in lines]),
         "unit_count": sum(line.quantity for line in lines),
         "total": sum(line.amount for line in lines),
     }
 
 
 def _address(address: dict[str, str] | None) -> str | None:
-    return None if address is None else _print(address)
-
-
-def _print(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # orjson refuses integers beyond 64 bits; a quantity may be one
-        return json.dumps(value, ensure_ascii=False)
+    return None if address is None else printed(address)

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import httpx2
 
 from testkit.deadline import eventually
+from tests.support.commands import place
 from tests.support.fleet import Fleet, Member, fleet, projector
-from tests.support.write_side import place
 
 KEYS = {"PROJECTOR_API_TOKENS": "a-token-of-some-length", "PROJECTOR_API_SECRET": "s" * 32}
 

@@ -26,8 +26,9 @@ from schemas.events import Event
 from schemas.wire import decode
 from testkit.deadline import eventually
 from tests.integration.test_relay import records
+from tests.support.commands import command, place
 from tests.support.fleet import Fleet, Member, fleet, projector
-from tests.support.write_side import Till, command, place, settings_of, shown, till
+from tests.support.write_side import Till, settings_of, shown, till
 
 TOPIC = "orders.events"
 WRITERS, ROUNDS = 8, 40

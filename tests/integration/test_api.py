@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from api.app import Service, service
-from tests.support.write_side import Till, place, settings_of, till
+from tests.support.commands import place
+from tests.support.write_side import Till, settings_of, till
 
 TOKEN = "a-token-of-some-length"
 SECRET = b"s" * 32

@@ -15,7 +15,8 @@ from producer.answers import Accepted, Key, KeyInProgress, KeyReused, Refused, V
 from schemas import payload
 from schemas.errors import LostRace
 from testkit.deadline import eventually
-from tests.support.write_side import DATA, Till, command, place, till
+from tests.support.commands import DATA, command, place
+from tests.support.write_side import Till, till
 
 _HELD = """SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
     WHERE l.locktype = 'advisory' AND d.datname = current_database()"""

@@ -18,9 +18,10 @@ from testkit.databases import apply_migrations, create_database, fresh_name
 from testkit.deadline import eventually
 from testkit.plugin import MakeTopic
 from tests.integration.test_relay import records, relaying
+from tests.support.commands import place
 from tests.support.debezium import debezium
 from tests.support.fleet import working
-from tests.support.write_side import Till, place, settings_of, shown, till
+from tests.support.write_side import Till, settings_of, shown, till
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STARTS = 120  # seconds for a JVM, and Connect, and Debezium, on a busy machine

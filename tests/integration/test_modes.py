@@ -18,10 +18,11 @@ from examples.placing_orders.shop import main
 from producer.answers import Accepted, Refused
 from producer.outbox import OutboxRow, headers
 from tests.integration.test_relay import relaying
+from tests.support.commands import place
 from tests.support.engine import Engine, engine
 from tests.support.fleet import ROOT, working
 from tests.support.rebuilding import journal, rebuild
-from tests.support.write_side import Till, not_shown, place, settings_of, shown, till
+from tests.support.write_side import Till, not_shown, settings_of, shown, till
 
 STEPS = ("confirm", "pay", "ship", "fail_delivery", "ship", "deliver", "refund")
 

@@ -16,7 +16,8 @@ from producer.reader import Reader
 from schemas.connection import Connection
 from schemas.errors import LostRace, OutOfPlace, Refused
 from testkit.deadline import eventually
-from tests.support.write_side import Till, command, till
+from tests.support.commands import command
+from tests.support.write_side import Till, till
 
 LINE = {"line": {"sku": "b", "title": None, "quantity": 1, "unit_price": "1"}}
 

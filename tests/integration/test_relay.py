@@ -20,7 +20,8 @@ from schemas.events import Event, StoredRecord
 from schemas.wire import decode
 from testkit.deadline import eventually
 from tests.support.archives import in_log
-from tests.support.write_side import Till, command, settings_of, till
+from tests.support.commands import command
+from tests.support.write_side import Till, settings_of, till
 
 
 @pytest_asyncio.fixture

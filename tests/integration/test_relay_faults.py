@@ -18,9 +18,10 @@ from schemas.events import Event
 from schemas.wire import decode
 from testkit.deadline import eventually
 from tests.integration.test_relay import records, relaying
+from tests.support.commands import place
 from tests.support.saboteurs.kafka import Api, KafkaProxy, Request
 from tests.support.saboteurs.line import Severed
-from tests.support.write_side import Till, place, settings_of, till
+from tests.support.write_side import Till, settings_of, till
 
 ORDERS = [f"o-{n}" for n in range(8)]
 

@@ -13,44 +13,15 @@ from consumer.read_models import READ_MODELS
 from producer import order_json
 from producer.answers import Accepted, Answer, Key
 from producer.handler import CommandHandler
-from producer.order import Command
-from producer.outbox import SQL
 from runtime.failpoints import Failpoints
 from runtime.settings import Settings, load
 from schemas.connection import Pool
 from schemas.order import OrderState
 from testkit.deadline import eventually
+from tests.support.commands import command
 
 TOPIC = "orders.events"
 SOURCE = "/shop/orders"
-
-
-def place(customer: str = "c-1", price: str = "10", quantity: int = 2, sku: str = "sku-1") -> dict[str, Any]:
-    """The data of an order.placed with one line."""
-    return {
-        "customer": {"id": customer, "name": f"Name of {customer}", "email": None},
-        "currency": "EUR",
-        "lines": [{"sku": sku, "title": "A thing", "quantity": quantity, "unit_price": price}],
-        "shipping_address": {"city": "Zürich"},
-    }
-
-
-DATA: dict[str, Any] = {
-    "place": place(),
-    "confirm": None,
-    "pay": {"payment_id": "p-1", "amount": "20"},
-    "fail_payment": {"payment_id": "p-1", "reason": "no money"},
-    "ship": {"carrier": "post", "tracking_number": "t-1"},
-    "fail_delivery": {"reason": "nobody there"},
-    "deliver": None,
-    "cancel": {"reason": "changed my mind"},
-    "refund": {"amount": "20", "reason": "cancelled"},
-}
-
-
-def command(kind: Any, order_id: str, data: Any = ...) -> Command:
-    """A command, with data that fit an order of 20.00."""
-    return Command(kind, order_id, DATA[kind] if data is ... else data)
 
 
 class Till:
@@ -107,12 +78,6 @@ async def till(url: str, *, local: bool = False, failpoints: str = "", size: int
 def settings_of(url: str, bootstrap: str = "localhost:9092", topic: str = TOPIC, **more: Any) -> Settings:
     """Settings of a relay or a saga runner."""
     return load({}, database_url=url, kafka_bootstrap_servers=bootstrap, topics=(topic,), **more)
-
-
-async def told(pool: Pool) -> None:
-    """What a handler's waker does."""
-    async with pool.acquire() as connection:
-        await connection.execute(SQL["outbox_told"])
 
 
 _DIFFERENT = """

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from producer import outbox
 from producer.order import Command, Refusal, decide
-from producer.outbox import OutboxRow
 from producer.saga import PAYMENT_DUE, Saga, Terms, fall_due, react
 from schemas import money
 from schemas.events import Event
 from schemas.order import OrderState, evolve
-from tests.unit.test_decide import DATA, NOW, PAID, SHIPPED
+from tests.support.commands import NOW, command, event
+from tests.unit.test_decide import PAID, SHIPPED
 
 TERMS = Terms(timedelta(minutes=30), 2)
 
@@ -29,16 +28,16 @@ class Story:
 
     def tell(self, *kinds: str) -> Story:
         for kind in kinds:
-            self.do(Command(kind, "o-1", DATA[kind]))  # type: ignore[arg-type]
+            self.do(command(kind, "o-1"))
         return self
 
     def do(self, command: Command) -> None:
         decided = decide(command, self.order)
         assert not isinstance(decided, Refusal), (command, decided)
         for new in decided:
-            event = self._event(new.type, new.data)
-            self.order = evolve(self.order, event)
-            step = react(self.saga, event, TERMS)
+            happened = self._event(new.type, new.data)
+            self.order = evolve(self.order, happened)
+            step = react(self.saga, happened, TERMS)
             self.saga = step.saga
             self._carry_out(step.commands)
 
@@ -49,24 +48,12 @@ class Story:
         return self
 
     def _carry_out(self, commands: list[Command]) -> None:
-        for command in commands:
-            self.asked.append((command.kind, command.data))
-            self.do(command)
+        for one in commands:
+            self.asked.append((one.kind, one.data))
+            self.do(one)
 
     def _event(self, type_: str, data: Any) -> Event:
-        row = OutboxRow(
-            0,
-            "7b1c9c6e-0000-7000-8000-000000000001",
-            "o-1",
-            type_,
-            self.order.version + 1,
-            "/o",
-            "1.0",
-            outbox.rfc3339(NOW),
-            None,
-            outbox.payload_of(data),
-        )
-        return outbox.read(row, "orders.events")
+        return event("o-1", self.order.version + 1, type_, data)
 
     @property
     def kinds(self) -> list[str]:
