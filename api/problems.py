@@ -82,7 +82,7 @@ def install(app: FastAPI) -> None:
         (HTTPException, http),
         (Exception, unexpected),
     ):
-        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # Starlette types handlers of Exception alone
 
 
 def _kind(status: int) -> str:

@@ -128,7 +128,7 @@ async def _single(
             await _done(handler, command)
             committed = time.monotonic()
             took.append(committed - began)
-            while (await connection.fetchval(SQL["shown_version"], command.order_id) or 0) < version:  # noqa: ASYNC110
+            while (await connection.fetchval(SQL["shown_version"], command.order_id) or 0) < version:  # noqa: ASYNC110  others do it
                 await asyncio.sleep(_LOOK)
             seen.append(time.monotonic() - committed)
             while (command.order_id, version) not in arrivals:  # noqa: ASYNC110  both are looks at what others do

@@ -65,7 +65,8 @@ class DemoShop:
         todo = [(_UNDONE, ("confirm", "fail_payment"))]
         todo += [(f"demo-{n}", story) for n, story in enumerate(random.choices(stories, weights, k=self.orders - 1))]
         left = iter(todo)
-        await asyncio.gather(*(self._clerk(left, Random(random.random())) for _ in range(_AT_ONCE)))  # noqa: S311
+        clerks = [Random(random.random()) for _ in range(_AT_ONCE)]  # noqa: S311  the same story each time
+        await asyncio.gather(*(self._clerk(left, one) for one in clerks))
         while not await self._settled():  # noqa: ASYNC110  what it waits for is in the database
             await asyncio.sleep(_LOOK_EVERY)
 

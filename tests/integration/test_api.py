@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from api.app import Service, service
+from testkit.deadline import eventually
 from tests.support.commands import place
 from tests.support.write_side import Till, settings_of, till
 
@@ -109,13 +110,19 @@ async def _columns(client: httpx2.AsyncClient) -> list[str]:
     ]
 
 
-async def test_a_minimum_version_is_waited_for_and_then_not_made_up(local: httpx2.AsyncClient) -> None:
-    order, _ = await placed(local)
-    late = asyncio.ensure_future(local.get(f"/orders/{order}", params={"min_version": 2, "wait_ms": 5000}))
-    await asyncio.sleep(0.2)
-    assert not late.done()
-    await local.post(f"/orders/{order}/confirm")
-    assert (await late).json()["version"] == 2
+async def test_a_minimum_version_is_waited_for_and_then_not_made_up(database_url: str) -> None:
+    async with till(database_url, local=True) as ours, serving(ours, database_url) as (local, made):
+        order, _ = await placed(local)
+        late = asyncio.ensure_future(local.get(f"/orders/{order}", params={"min_version": 2, "wait_ms": 5000}))
+        await eventually(lambda: made.waiting.count == 1)
+        assert not late.done()
+        await local.post(f"/orders/{order}/confirm")
+        assert (await late).json()["version"] == 2
+        assert made.waiting.count == 0
+        await never_there(local, order)
+
+
+async def never_there(local: httpx2.AsyncClient, order: str) -> None:
     never = await local.get(f"/orders/{order}", params={"min_version": 3, "wait_ms": 50})
     assert never.status_code == 503
     assert int(never.headers["Retry-After"]) >= 1

@@ -148,7 +148,7 @@ async def test_a_commit_that_nobody_answered_is_not_done_twice(
 ) -> None:
     await ours.tell("o-1", "place", "confirm")
     left = [1]
-    plain = asyncpg.transaction.Transaction._Transaction__commit  # type: ignore[attr-defined]
+    plain = asyncpg.transaction.Transaction._Transaction__commit  # type: ignore[attr-defined]  # there is no public one
 
     async def unheard(self: Any) -> None:
         await plain(self)
