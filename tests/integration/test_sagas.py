@@ -157,17 +157,22 @@ async def test_a_command_that_the_order_forbids_by_now_is_history_and_no_failure
 async def test_what_no_saga_can_take_stops_its_own_order_and_no_other(ours: Till, database_url: str) -> None:
     await ours.tell("pruned", "place", "confirm", "fail_payment")
     await ours.tell("odd", "place")
+    await ours.tell("hole", "place", "confirm", "pay")
     async with ours.pool.acquire() as connection:
         await connection.execute("DELETE FROM write_model.outbox WHERE aggregateid = 'pruned' AND sequence = 1")
-        await connection.execute("UPDATE write_model.outbox SET payload = '[]' WHERE aggregateid = 'odd'")
+        await connection.execute(
+            "UPDATE write_model.outbox SET payload = '[]' WHERE (aggregateid, sequence) IN (('odd', 1), ('hole', 3))"
+        )
     await ours.tell("odd", "confirm", "fail_payment")
+    await ours.tell("hole", "ship", "fail_delivery", "ship", "fail_delivery")
     await ours.tell("good", "place", "confirm", "fail_payment")
     async with running(ours, database_url):
         await becomes(ours, "good", "cancelled")
-    for order in ("pruned", "odd"):
+    left_alone = {"pruned": "payment_failed", "odd": "payment_failed", "hole": "delivery_failed"}
+    for order, status in left_alone.items():
         state = await ours.order(order)
         assert state is not None
-        assert state.status == "payment_failed"
+        assert state.status == status
 
 
 async def test_local_first_sagas_change_the_read_models_at_once(database_url: str) -> None:
