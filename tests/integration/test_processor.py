@@ -98,10 +98,12 @@ async def test_the_same_id_of_two_sources_is_two_events(fed: Engine) -> None:
     assert await fed.value("SELECT count(*) FROM projector.processed_events WHERE event_id = $1", twin) == 2
 
 
-async def test_an_id_used_again_for_another_order_in_turn_has_no_effect(fed: Engine) -> None:
-    sent = [placed("a", id_="x"), placed("b", id_="x"), placed("c", id_="y")]
-    for event in sent:  # one batch each: the ledger's insert has to find it
-        fed.send(event)
+@pytest.mark.parametrize("beside", [0, 600], ids=["by insert", "by copy"])
+async def test_an_id_used_again_for_another_order_in_turn_has_no_effect(fed: Engine, beside: int) -> None:
+    others = [placed(f"other-{n}") for n in range(beside)]
+    sent = [placed("a", id_="x"), placed("b", id_="x"), *others, placed("c", id_="y")]
+    for batch in (sent[:1], sent[1:-1], sent[-1:]):  # the ledger's insert has to find it
+        fed.send(*batch)
         await fed.run()
     assert await fed.differences([Event(event) for event in sent]) == []
     assert [type(error).__name__ for error in fed.retries] == ["LostRace"]
