@@ -115,6 +115,7 @@ async def relay(shop: Fleet) -> AsyncIterator[Member]:
     """One that nothing happens to."""
     member = Member((*shop.program, "relay"), shop.settings)
     try:
+        await eventually(lambda: '"event":"relay_started"' in member.said(), 30)  # before, a signal just ends it
         yield member
         assert member.code is None, member.said()[-4000:]
         member.signal(signal.SIGTERM)
