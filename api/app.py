@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Response
@@ -14,11 +14,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from api import order_commands, order_queries, problems
 from api.freshness import Freshness
+from api.loading import ACQUIRE, OrderLoader
 from api.order_queries import Reads
-from api.reading import ACQUIRE, SQL
+from api.reading import SQL, Orders
 from api.security import Gate
 from api.tokens import Signer
 from api.waiting import Waiting
+from consumer.cache.store import OrderCache
 from producer.handler import CommandHandler
 from runtime.postgres import leased
 from runtime.settings import Settings
@@ -26,6 +28,13 @@ from schemas.connection import Pool
 
 _VERSION = "0.1.0"
 _JSON = "application/json"
+
+
+class Pools(NamedTuple):
+    """Connections: for commands, and for reads, which may be to a replica, of another role, and are read-only."""
+
+    writes: Pool
+    reads: Pool
 
 
 @dataclass(frozen=True)
@@ -42,11 +51,21 @@ class Service:
         await asyncio.gather(self.waiting.run(stop), self.waiting.listen(self.settings, stop), self.freshness.run(stop))
 
 
-def service(settings: Settings, pool: Pool, handler: CommandHandler, secret: bytes, *, dev: bool) -> Service:
-    """The application on a pool. `dev`: anybody may ask."""
+def service(
+    settings: Settings,
+    pools: Pools,
+    handler: CommandHandler,
+    secret: bytes,
+    *,
+    dev: bool,
+    cache: OrderCache | None = None,
+) -> Service:
+    """The application. `dev`: anybody may ask."""
     registry = CollectorRegistry()
-    signer, waiting = Signer(secret), Waiting(pool)
-    freshness = Freshness(settings, pool, registry)
+    signer, waiting = Signer(secret), Waiting(pools.reads)
+    freshness = Freshness(settings, pools.reads, registry)
+    loader = OrderLoader(pools.reads, freshness, registry, cache)
+    orders = Orders(loader, pools.writes, waiting, freshness, registry)
     app = FastAPI(
         title="order-projector",
         version=_VERSION,
@@ -62,8 +81,9 @@ def service(settings: Settings, pool: Pool, handler: CommandHandler, secret: byt
 
     @app.get("/health/ready", include_in_schema=False)
     async def ready() -> Response:
-        async with leased(pool, ACQUIRE) as connection:
-            await connection.fetchval(SQL["alive"])
+        for pool in pools:
+            async with leased(pool, ACQUIRE) as connection:
+                await connection.fetchval(SQL["alive"])
         return Response(b'{"ready":true}', media_type=_JSON)
 
     @app.get("/metrics", include_in_schema=False)
@@ -74,7 +94,7 @@ def service(settings: Settings, pool: Pool, handler: CommandHandler, secret: byt
     async def fresh() -> Response:
         return Response(orjson.dumps(freshness.told()), media_type=_JSON, headers={"Cache-Control": "no-store"})
 
-    app.include_router(order_queries.router(Reads(pool, signer, waiting, freshness)))
+    app.include_router(order_queries.router(Reads(pools.reads, signer, waiting, freshness, orders)))
     app.include_router(order_commands.router(handler, signer))
     tokens = None if dev else [token.get_secret_value() for token in settings.api_tokens]
     return Service(Gate(app, tokens), settings, waiting, freshness)

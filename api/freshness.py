@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import suppress
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from aiokafka import AIOKafkaConsumer
+from prometheus_client import CollectorRegistry, Gauge
 
 from consumer import freshness
+from consumer.cache.reading import generation, kept
 from consumer.freshness import Status
+from runtime.awaiting import first_of
+from runtime.kafka import observer
 from runtime.postgres import leased
 from runtime.settings import Settings
 from schemas.connection import Pool
@@ -38,15 +41,20 @@ class Freshness:
         self._pool = pool
         self._status: Status | None = None
         self._seen_at = -math.inf
+        self._known = True
         self._staleness = Gauge("projector_api_staleness_seconds", "Of the slowest partition", registry=registry)
         self._lag = Gauge("projector_api_lag_records", "Records not yet applied, in all", registry=registry)
-        self._fallbacks = Counter(
-            "projector_api_write_model_reads", "Reads by token that the read model was behind for", registry=registry
-        )
+        self.generation = 0
 
-    def fell_back(self) -> None:
-        """A read was answered from the write model."""
-        self._fallbacks.inc()
+    def seen(self, generation: int) -> None:
+        """Readers see read models of this generation: copies of older ones are worth nothing."""
+        self.generation = max(self.generation, generation)
+
+    @property
+    def copies_kept(self) -> float:
+        """For how many seconds a copy of an order may be kept."""
+        status = self.status
+        return kept(None if status is None else status.staleness, self._settings.freshness_objective)
 
     @property
     def status(self) -> Status | None:
@@ -97,19 +105,23 @@ class Freshness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look, until told to stop."""
-        known = True
         while not stop.is_set():
-            began = time.monotonic()
             try:
-                async with leased(self._pool, _ACQUIRE) as connection:
-                    self._status = await freshness.status(connection, self._settings)
-                self._seen_at = time.monotonic()
-                self._staleness.set(self._status.staleness)
-                self._lag.set(self._status.lag)
-                known = True
+                async with observer(self._settings) as consumer:
+                    while not stop.is_set():
+                        await self._look(consumer)
+                        await first_of(stop, seconds=_EVERY)
             except ProjectorError as error:
-                if known:  # else the log has it already
+                if self._known:  # else the log has it already
                     _log.warning("freshness_unknown", error=str(error))
-                known = False
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), max(0.0, began + _EVERY - time.monotonic()))
+                self._known = False
+                await first_of(stop, seconds=_EVERY)
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        async with leased(self._pool, _ACQUIRE) as connection:
+            self.seen(await generation(connection))
+            self._status = await freshness.look(connection, self._settings, consumer)
+        self._seen_at = time.monotonic()
+        self._staleness.set(self._status.staleness)
+        self._lag.set(self._status.lag)
+        self._known = True

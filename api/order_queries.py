@@ -13,8 +13,9 @@ from fastapi.responses import StreamingResponse
 
 from api import etags
 from api.freshness import Freshness
+from api.loading import ACQUIRE, Found
 from api.problems import Problem
-from api.reading import ACQUIRE, SQL, Orders
+from api.reading import SQL, Orders
 from api.tokens import InvalidToken, Signer, WriteToken
 from api.waiting import Waiting
 from runtime.postgres import leased
@@ -35,12 +36,12 @@ Filter = Annotated[str | None, Query(min_length=1, max_length=200)]
 class Reads:
     """What the routes share."""
 
-    def __init__(self, pool: Pool, signer: Signer, waiting: Waiting, freshness: Freshness) -> None:
+    def __init__(self, pool: Pool, signer: Signer, waiting: Waiting, freshness: Freshness, orders: Orders) -> None:
         self.pool = pool
         self.signer = signer
         self.waiting = waiting
         self.freshness = freshness
-        self.orders = Orders(pool, waiting, freshness)
+        self.orders = orders
 
     def token(self, text: str | None, order_id: str) -> WriteToken | None:
         """The write that a reader wants to see; a token of another order says nothing about this one."""
@@ -64,6 +65,14 @@ class Reads:
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         async with leased(self.pool, ACQUIRE) as connection:
             return await connection.fetch(SQL[query], *arguments)
+
+    def staleness_ms(self, found: Found, age: float) -> int | None:
+        """How old what the reader sees may be: of a copy, by its age more than the read models, since what would have
+        replaced it may be lost. None if nobody knows."""
+        if found.source == "write_model":
+            return 0
+        behind = self.freshness.staleness_ms
+        return None if behind is None else behind + max(round(age * 1000), 0)
 
     def page(self, name: str, rows: Sequence[asyncpg.Record], limit: int, next_cursor: str | None) -> Response:
         """A page's JSON: rows as they came, where the next page begins, and how old it may be."""
@@ -94,12 +103,17 @@ def router(reads: Reads) -> APIRouter:
     ) -> Response:
         token = reads.token(x_write_token, order_id)
         found = await reads.orders.read(order_id, token=token, minimum=min_version, wait=wait_ms / 1000)
-        headers = {"Cache-Control": _CACHE, "Age": "0"}
+        age = (datetime.now(UTC) - found.as_of).total_seconds() if found.source == "cache" else 0.0
+        headers = {
+            "Cache-Control": _CACHE,
+            "Age": str(max(int(age), 0)),
+            "X-Write-Token": reads.signer.write_token(order_id, found.version),
+        }
         if found.tag is not None:
             headers["ETag"] = str(found.tag)
             if if_none_match is not None and etags.unchanged(if_none_match, found.tag):
                 return Response(status_code=304, headers=headers)
-        body = found.body(reads.freshness.staleness_ms if found.source == "read_model" else 0)
+        body = found.body(reads.staleness_ms(found, age))
         return Response(body, media_type="application/json", headers=headers)
 
     @made.get("/orders")
@@ -166,9 +180,9 @@ async def _versions(reads: Reads, order_id: str, seen: int) -> AsyncIterator[byt
     """Each new state of an order, from the one after `seen` on, as server-sent events. Of several versions that came in
     one batch the last is shown, since readers never saw the others."""
     while True:
-        rows = await reads.rows("order", order_id)
-        if rows and rows[0]["version"] > seen:
-            seen = rows[0]["version"]
-            yield b"id: %d\nevent: order\ndata: %s\n\n" % (seen, rows[0]["body"].encode())
+        found = await reads.orders.shown(order_id, seen + 1)
+        if found is not None and found.version > seen:
+            seen = found.version
+            yield b"id: %d\nevent: order\ndata: %s\n\n" % (seen, found.order)
         elif not await reads.waiting.until(order_id, seen + 1, _PING):
             yield b": nothing new\n\n"

@@ -1,16 +1,5 @@
 -- The HTTP service's SQL, by name. Rows come as the JSON that goes out: money as decimal text, times in UTC.
 
--- name: order
--- An order as readers see it, its version and the read models' generation, all from one snapshot.
-SELECT s.version,
-       coalesce(s.last_event_at, now()) AS last_event_at,
-       (SELECT m.generation FROM projector.read_models AS m WHERE m.name = 'orders') AS generation,
-       (to_jsonb(s) || jsonb_build_object(
-            'total', s.total::text, 'paid', s.paid::text, 'refunded', s.refunded::text
-       ))::text AS body
-FROM read_model.order_summary AS s
-WHERE s.order_id = $1;
-
 -- name: versions
 -- At which versions readers see these orders.
 SELECT order_id, version FROM read_model.order_summary WHERE order_id = ANY($1::text[]);

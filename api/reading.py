@@ -9,14 +9,14 @@ Version and body are of one statement, so the one is the other's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
+from prometheus_client import CollectorRegistry, Counter
 
-from api.etags import OrderTag
 from api.freshness import Freshness
+from api.loading import ACQUIRE, Found, OrderLoader
 from api.problems import Problem
 from api.tokens import WriteToken
 from api.waiting import Waiting
@@ -29,55 +29,49 @@ from schemas.order import OrderState, parse_lines
 
 SQL = Queries("api", "queries.sql")
 
-Source = Literal["read_model", "cache", "write_model"]
-
-ACQUIRE = 2.0  # seconds to wait for a connection; then the service is too busy
-
-
-@dataclass(frozen=True)
-class Found:
-    """An order as it was found. `order` is JSON; `tag` is None for what is not the read models'."""
-
-    version: int
-    order: bytes
-    source: Source
-    tag: OrderTag | None
-    as_of: datetime
-
-    def body(self, staleness_ms: int | None) -> bytes:
-        """The answer's JSON."""
-        told = {
-            "version": self.version,
-            "as_of": self.as_of,
-            "staleness_ms": staleness_ms,
-            "source": self.source,
-        }
-        return b'{"order":' + self.order + b"," + orjson.dumps(told)[1:]
-
 
 class Orders:
     """Reads orders by id."""
 
-    def __init__(self, pool: Pool, waiting: Waiting, freshness: Freshness) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        loader: OrderLoader,
+        writes: Pool,
+        waiting: Waiting,
+        freshness: Freshness,
+        registry: CollectorRegistry,
+    ) -> None:
+        """`writes`: where the write model is."""
+        self._loader = loader
+        self._writes = writes
         self._waiting = waiting
         self._freshness = freshness
+        self._counts = Counter("projector_api_order_reads", "Orders read, by source", ["source"], registry=registry)
 
     async def read(
         self, order_id: str, *, token: WriteToken | None = None, minimum: int = 0, wait: float = 0.0
     ) -> Found:
         """Raises Problem: 404, or 503 if the minimum is not there in `wait` seconds."""
-        found = await self._shown(order_id)
-        if found is not None and found.version >= max(minimum, token.version if token else 0):
+        found = await self._read(order_id, token, minimum, wait)
+        self._counts.labels(found.source).inc()
+        return found
+
+    async def shown(self, order_id: str, at_least: int) -> Found | None:
+        """The order as readers see it; from the cache only if that has this version."""
+        return await self._loader.get(order_id, at_least)
+
+    async def _read(self, order_id: str, token: WriteToken | None, minimum: int, wait: float) -> Found:
+        least = max(minimum, token.version if token else 0)
+        found = await self._loader.get(order_id, least)
+        if found is not None and found.version >= least:
             return found
         if token is not None and token.version >= minimum:
             written = await self._written(order_id)
             if written is not None and written.version >= token.version:
-                self._freshness.fell_back()
                 return written
         if minimum:
             if await self._waiting.until(order_id, minimum, wait):
-                found = await self._shown(order_id)
+                found = await self._loader.get(order_id, minimum)
                 if found is not None and found.version >= minimum:
                     return found
             raise Problem(
@@ -91,16 +85,8 @@ class Orders:
             raise Problem(404, "not-found", "there is no such order")
         raise Problem(503, "not-yet", "the write that the token names can't be seen", {"Retry-After": "1"})
 
-    async def _shown(self, order_id: str) -> Found | None:
-        async with leased(self._pool, ACQUIRE) as connection:
-            row = await connection.fetchrow(SQL["order"], order_id)
-        if row is None:
-            return None
-        tag = OrderTag(row["generation"], row["version"])
-        return Found(row["version"], row["body"].encode(), "read_model", tag, datetime.now(UTC))
-
     async def _written(self, order_id: str) -> Found | None:
-        async with leased(self._pool, ACQUIRE) as connection:
+        async with leased(self._writes, ACQUIRE) as connection:
             row = await connection.fetchrow(SQL["written"], order_id)
         if row is None:
             return None

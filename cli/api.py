@@ -9,8 +9,9 @@ from typing import Annotated
 import structlog
 import typer
 
-from api.app import running, service
+from api.app import Pools, running, service
 from cli.write_side import commanding
+from consumer.cache.store import order_cache
 from consumer.install import check_machinery
 from runtime import logs, postgres
 from runtime import service as process
@@ -21,7 +22,8 @@ from schemas.errors import Refused
 
 _log = structlog.get_logger("projector.api")
 
-_POOL = 16  # connections to PostgreSQL
+_POOL = 16  # connections to PostgreSQL, for commands
+_READS = 8
 _CROWD = 2_000  # connections of clients; how many requests are let in, api.security decides
 
 
@@ -44,12 +46,14 @@ async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *,
     async with (
         pulse(settings.stuck_timeout),
         postgres.pool(settings, "projector-api", _POOL) as pool,
-        commanding(settings, pool) as handler,
+        postgres.reading_pool(settings, "projector-api-reads", _READS) as reads,
+        order_cache(settings) as cache,
+        commanding(settings, pool, cache) as handler,
     ):
         with postgres.translated():
             async with pool.acquire() as connection:
                 await check_machinery(connection)
-        made = service(settings, pool, handler, secret, dev=dev)
+        made = service(settings, Pools(pool, reads), handler, secret, dev=dev, cache=cache)
         async with running(made), serving(made.app, host, port, named="--port", crowd=_CROWD) as bound:
             _log.info("api_served", host=host, port=bound, authenticated=not dev)
             await stop.wait()

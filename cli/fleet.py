@@ -11,19 +11,23 @@ import typer
 
 from cli.letters import Brokers
 from cli.supervisor import FOLLOW, supervise, while_parent_lives
+from consumer.cache.marks import marking
+from consumer.cache.store import order_cache
 from consumer.health import Health
 from consumer.install import check
 from consumer.observation import Observation
+from consumer.projection import Outcome
 from consumer.telling import telling
 from consumer.worker import Worker
 from runtime import kafka_access, logs, postgres, service
+from runtime.failpoints import Failpoints
 from runtime.http import served
 from runtime.pulse import pulse
 from runtime.settings import Settings, load
 
 _log = structlog.get_logger("projector.fleet")
 
-_BESIDE_LANES = 3  # connections: for rebalances, for the watchdog, for telling readers
+_BESIDE_LANES = 4  # connections: for rebalances, for the watchdog, for telling readers, for what is cached
 
 
 def worker(
@@ -59,8 +63,16 @@ async def _member(stop: asyncio.Event, settings: Settings, *, follow: bool) -> i
         pulse(settings.stuck_timeout),
         served(settings, health, observation.registry),
         postgres.pool(settings, "projector-worker", size) as pool,
-        telling(pool) as applied,
+        telling(pool) as tell,
+        order_cache(settings) as cache,
+        marking(cache, pool, Failpoints(settings.failpoints)) as marks,
     ):
+
+        def applied(outcome: Outcome) -> None:
+            tell()
+            if marks is not None:
+                marks.note(outcome.orders, outcome.erased)
+
         with postgres.translated():
             async with pool.acquire() as connection:
                 await check(connection)

@@ -12,12 +12,13 @@ import typer
 from cli import rebuild_report as report
 from cli.letters import Brokers, Database, Json, utf8
 from cli.replay import moment_of
+from consumer.cache.marks import renewed
 from consumer.read_models import READ_MODELS
 from consumer.rebuild import leftovers
 from consumer.rebuild.as_of import schema_of
 from consumer.rebuild.journal_source import FromJournal
 from consumer.rebuild.log_source import FromLog
-from consumer.rebuild.one_order import rebuild_order
+from consumer.rebuild.one_order import Mended, rebuild_order
 from consumer.rebuild.rollback import rollback as roll_back
 from consumer.rebuild.run import Rebuild
 from consumer.rebuild.terms import From, Options
@@ -67,7 +68,7 @@ def rebuild(
     elif drop:
         report.dropped(asyncio.run(leftovers.drop_old(settings)), as_json=as_json)
     elif order is not None:
-        report.mended(asyncio.run(rebuild_order(settings, order)), as_json=as_json)
+        report.mended(asyncio.run(_one(settings, order)), as_json=as_json)
     else:
         if (source is Source.ARCHIVE) is (archive is None):
             raise typer.BadParameter("--source archive and --archive go together")
@@ -85,6 +86,12 @@ def rollback(database_url: Database = None, as_json: Json = False) -> None:
     settings = load(database_url=database_url)
     logs.configure(settings.log_level, settings.log_format)
     report.rolled_back(asyncio.run(roll_back(settings)), as_json=as_json)
+
+
+async def _one(settings: Settings, order_id: str) -> Mended:
+    mended = await rebuild_order(settings, order_id)
+    await renewed(settings, [order_id])
+    return mended
 
 
 async def _rebuild(source: From, settings: Settings, options: Options, stop: asyncio.Event, *, as_json: bool) -> int:

@@ -25,10 +25,12 @@ from cli.letters import (
     plain,
     unfit,
 )
+from consumer.cache.marks import renewed
 from consumer.letters import Selection
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
 from consumer.redelivery import Fate, Redelivery, Retried
+from runtime.settings import load
 
 _SAID = {
     "applied": "applied",
@@ -74,6 +76,9 @@ async def _retry(
             done.append(one_order)
             if not as_json:
                 _tell(one_order, execute)
+        if execute:
+            changed = [one.order_id for one in done if one.applied and one.order_id is not None]
+            await renewed(load(database_url=database_url), changed)
         return done, unfit_ones
 
 

@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from cli.write_side import commanding
+from consumer.cache.store import order_cache
 from consumer.install import check_schema
 from producer import saga_store
 from producer.saga_observation import SagaObservation
@@ -45,7 +46,8 @@ async def _sagas(stop: asyncio.Event, settings: Settings) -> int:
         pulse(settings.stuck_timeout),
         served(settings, observation.checks, observation.registry),
         postgres.pool(settings, "projector-sagas", _POOL) as pool,
-        commanding(settings, pool) as handler,
+        order_cache(settings) as cache,
+        commanding(settings, pool, cache) as handler,
     ):
         with postgres.translated():
             async with pool.acquire() as connection:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from consumer.cache.marks import marking
+from consumer.cache.store import OrderCache
 from consumer.local import LocalProjection
 from consumer.telling import telling
 from producer.handler import CommandHandler
@@ -15,10 +17,16 @@ from schemas.connection import Pool
 
 
 @asynccontextmanager
-async def commanding(settings: Settings, pool: Pool) -> AsyncIterator[CommandHandler]:
-    """A handler on this pool, which wakes whoever reads the outbox after each commit."""
+async def commanding(settings: Settings, pool: Pool, cache: OrderCache | None = None) -> AsyncIterator[CommandHandler]:
+    """A handler on this pool, which wakes whoever reads the outbox after each commit. If readers see its commands at
+    once, it also marks what is cached."""
     local = settings.consistency != "eventual"
-    async with waking(pool) as wake, telling(pool) as tell:
+    failpoints = Failpoints(settings.failpoints)
+    async with (
+        waking(pool) as wake,
+        telling(pool) as tell,
+        marking(cache if local else None, pool, failpoints) as marks,
+    ):
 
         def committed() -> None:
             wake()
@@ -31,5 +39,6 @@ async def commanding(settings: Settings, pool: Pool) -> AsyncIterator[CommandHan
             topic=settings.topics[0],
             project=LocalProjection() if local else None,
             committed=committed,
-            failpoints=Failpoints(settings.failpoints),
+            changed=marks.note if marks is not None else lambda versions: None,
+            failpoints=failpoints,
         )

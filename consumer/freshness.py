@@ -70,18 +70,24 @@ class Status:
 
 async def status(connection: Connection, settings: Settings) -> Status:
     """Look at Kafka and PostgreSQL. Raises Unavailable if one of them can't be reached."""
+    async with observer(settings) as consumer:
+        return await look(connection, settings, consumer)
+
+
+async def look(connection: Connection, settings: Settings, consumer: AIOKafkaConsumer) -> Status:
+    """The same with an observer that is there already, and that fetches nothing afterwards."""
     rows = {
         (row["topic"], row["partition"]): row
         for row in await connection.fetch(_SQL["checkpoints_read"], list(settings.topics))
     }
-    async with observer(settings) as consumer:
-        found = await partitions_of(consumer, settings.topics)
-        ends = await log_ends(consumer, found)
-        starts: dict[TopicPartition, int] = {
-            one: rows[one]["next_offset"] if one in rows else ends[one].first for one in found
-        }
-        behind = {one: starts[one] for one in found if starts[one] < ends[one].end}
-        oldest = await _oldest(consumer, behind, ends)
+    found = await partitions_of(consumer, settings.topics)
+    ends = await log_ends(consumer, found)
+    starts: dict[TopicPartition, int] = {
+        one: rows[one]["next_offset"] if one in rows else ends[one].first for one in found
+    }
+    behind = {one: starts[one] for one in found if starts[one] < ends[one].end}
+    oldest = await _oldest(consumer, behind, ends)
+    consumer.unsubscribe()
     now = datetime.now(UTC)
     partitions = [_partition(one, rows.get(one), starts[one], ends[one].end, oldest.get(one), now) for one in found]
     partitions.sort(key=lambda one: (-one.staleness, -one.lag, one.topic, one.partition))

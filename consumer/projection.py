@@ -23,17 +23,18 @@ from schemas.order import OrderState, evolve
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: records by outcome, and the orders that have a new version.
+    """What became of a batch: records by outcome, the orders that have a new version, and those that were erased.
 
     `verdicts` tells it record by record, of a single batch; a sum of several has none.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     orders: dict[str, int] = field(default_factory=dict)
+    erased: frozenset[str] = frozenset()
     verdicts: Verdicts | None = None
 
     def __add__(self, other: Outcome) -> Outcome:
-        return Outcome(self.counts + other.counts, self.orders | other.orders)
+        return Outcome(self.counts + other.counts, self.orders | other.orders, self.erased | other.erased)
 
 
 class Projection:
@@ -191,5 +192,6 @@ def _outcome(verdicts: Verdicts) -> Outcome:
     return Outcome(
         counts,
         {order_id: change.after.version for order_id, change in verdicts.changes.items() if change.applied},
+        frozenset(tombstone.order_id for tombstone in verdicts.erased),
         verdicts,
     )

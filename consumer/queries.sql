@@ -276,6 +276,20 @@ ON CONFLICT DO NOTHING;
 -- The letters of erased orders.
 DELETE FROM projector.dead_letters WHERE order_id = ANY($1::text[]);
 
+-- name: orders_shown
+-- Orders as readers see them, as JSON (money as decimal text, times in UTC), with the moment, all from one snapshot.
+SELECT s.order_id, s.version, g.generation, statement_timestamp() AS as_of,
+       (to_jsonb(s) || jsonb_build_object(
+            'total', s.total::text, 'paid', s.paid::text, 'refunded', s.refunded::text
+       ))::text AS body
+FROM read_model.order_summary AS s
+CROSS JOIN (SELECT m.generation FROM projector.read_models AS m WHERE m.name = 'orders') AS g
+WHERE s.order_id = ANY($1::text[]);
+
+-- name: generation
+-- How often the read models' rows were swapped for others.
+SELECT generation FROM projector.read_models WHERE name = 'orders';
+
 -- name: orders_told
 -- Tell readers who wait that something was applied.
 SELECT pg_notify('read_model.orders', '');

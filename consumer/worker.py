@@ -23,7 +23,7 @@ from consumer.health import Health
 from consumer.membership import Membership
 from consumer.observation import Observation
 from consumer.processor import Holds, Processor
-from consumer.projection import Projection
+from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS, ReadModel
 from consumer.watchdog import Watchdog
 from runtime.failpoints import Failpoints
@@ -55,7 +55,7 @@ class Worker:
         observation: Observation,
         models: Sequence[ReadModel] = READ_MODELS,
         health: Health | None = None,
-        applied: Callable[[], None] = lambda: None,
+        applied: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         """`applied` is called after each batch that has changed an order."""
         self._settings = settings
@@ -156,8 +156,8 @@ class Worker:
             _log.info("batch_discarded", records=len(items), owner=self._owner)  # its next owner does it
             return
         membership.moved(batch.epoch, holds)
-        if outcome.orders:
-            self._applied()
+        if outcome.orders or outcome.erased:
+            self._applied(outcome)
         self._observation.batch(outcome, len(items), time.perf_counter() - began)
 
     async def _courtesy(self, consumer: AIOKafkaConsumer, membership: Membership, stop: asyncio.Event) -> None:

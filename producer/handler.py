@@ -11,7 +11,7 @@ under the id that was made before the first try.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -50,8 +50,8 @@ class Project(Protocol):
 
 
 class CommandHandler:
-    """Carries commands out. `committed` is called after each that has made events, to wake the relay; whoever calls
-    `execute` calls it too."""
+    """Carries commands out. After each that has made events `committed` is called, to wake the relay, and `changed`
+    with the order's new version, for who keeps copies of orders; whoever calls `execute` calls both too."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class CommandHandler:
         topic: str,
         project: Project | None = None,
         committed: Callable[[], None] = lambda: None,
+        changed: Callable[[Mapping[str, int]], None] = lambda versions: None,
         failpoints: Failpoints | None = None,
     ) -> None:
         self._pool = pool
@@ -68,6 +69,7 @@ class CommandHandler:
         self._topic = topic
         self._project = project
         self.committed = committed
+        self.changed = changed
         self._failpoints = failpoints or Failpoints()
 
     async def handle(
@@ -94,6 +96,7 @@ class CommandHandler:
         answer = await until_done(partial(self._attempt, once), again, tries=_TRIES)
         if isinstance(answer, Accepted) and not answer.repeated:
             self.committed()
+            self.changed({answer.order_id: answer.version})
         return answer
 
     async def prepare(self, connection: Connection) -> None:

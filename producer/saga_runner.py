@@ -180,6 +180,9 @@ class SagaRunner:
         if after is not None:
             self._reader.moved(after)
         self._handler.committed()
+        versions = [version for one in told if isinstance(version := one.get("version"), int)]
+        if versions:
+            self._handler.changed({saga.order.order_id: max(versions)})
         self._told.commanded(told)
         _log.info("saga_step", caused_by=cause.of, before=saga.stage, after=step.saga.stage, commands=len(told))
 

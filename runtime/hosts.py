@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _LOOPBACK = {"localhost", ""}
 
@@ -36,3 +36,25 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def far_brokers(servers: str) -> list[str]:
+    """Those of a comma-separated list `host:port` that are not this machine."""
+    hosts = [re.sub(r":[0-9]+$", "", server.strip()) for server in servers.split(",")]
+    return [host for host in hosts if not is_loopback(host)]
+
+
+def open_postgres(url: str) -> str | None:
+    """The host that a PostgreSQL URL leads to unencrypted, if it is another machine."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    if query.get("sslmode", [""])[-1] in ("require", "verify-ca", "verify-full"):
+        return None
+    return next((host for host in hosts_of(parts.netloc, query) if not is_loopback(host)), None)
+
+
+def open_redis(url: str) -> str | None:
+    """The same of a Redis URL."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return host if parts.scheme == "redis" and not is_loopback(host) else None

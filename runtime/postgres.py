@@ -15,8 +15,8 @@ those name objects, and doesn't carry the driver's error as its cause: a traceba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -38,15 +38,16 @@ _TRANSACTION_TIMEOUT_SINCE = 17  # PostgreSQL's version
 _CLOSE = 1.0  # seconds for a pool to say goodbye; a server that has gone away never answers
 
 
-async def connect(settings: Settings, name: str) -> Connection:
-    """One connection, for tools and for a program's start. `name` is what pg_stat_activity shows.
+async def connect(settings: Settings, name: str, url: SecretStr | None = None) -> Connection:
+    """One connection, for tools and for a program's start. `name` is what pg_stat_activity shows; `url` instead of the
+    settings'.
 
     Raises Unavailable, or Refused if a person has to change something before PostgreSQL lets us in.
     """
-    url = settings.database_url.get_secret_value()
-    with translated(), explained(url):
+    address = (url or settings.database_url).get_secret_value()
+    with translated(), explained(address):
         return await asyncpg.connect(
-            url,
+            address,
             timeout=settings.connect_timeout,
             server_settings={"application_name": name, "timezone": "UTC"},
         )
@@ -71,20 +72,31 @@ class _Stateless(asyncpg.Connection):
         return ""
 
 
+def reading_pool(settings: Settings, name: str, size: int) -> AbstractAsyncContextManager[Pool]:
+    """Connections that can write nothing: to `PROJECTOR_READ_DATABASE_URL`, which may be a replica, if it is set."""
+    url = settings.read_database_url or settings.database_url
+    return pool(settings, name, size, url=url, session={"default_transaction_read_only": "on"})
+
+
 @asynccontextmanager
-async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
-    """At most `size` connections, each with time limits on statements, locks and idling inside a transaction."""
+async def pool(
+    settings: Settings, name: str, size: int, *, url: SecretStr | None = None, session: Mapping[str, str] | None = None
+) -> AsyncIterator[Pool]:
+    """At most `size` connections, each with time limits on statements, locks and idling inside a transaction.
+
+    `url` instead of the settings'; `session` are more of PostgreSQL's own settings.
+    """
     timeout = settings.statement_timeout
     # A member that is silent for a session timeout has lost its partitions: its locks would only be in the way.
     whole = {"idle_in_transaction_session_timeout": str(int(settings.session_timeout * 1000))}
-    probe = await connect(settings, name)
+    probe = await connect(settings, name, url)
     if probe.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
         # A client that stops between the messages of one statement isn't idle to PostgreSQL: only this ends its locks.
         whole["transaction_timeout"] = str(int((timeout + settings.session_timeout) * 1000))
     await probe.close()
     with translated():
         made = await asyncpg.create_pool(
-            settings.database_url.get_secret_value(),
+            (url or settings.database_url).get_secret_value(),
             min_size=1,
             max_size=size,
             connection_class=_Stateless,
@@ -109,6 +121,7 @@ async def pool(settings: Settings, name: str, size: int) -> AsyncIterator[Pool]:
                 # thinks otherwise: a scan that looks each row up in an array of thousands took 200 times as long.
                 "enable_seqscan": "off",
                 "jit": "off",
+                **(session or {}),
             },
         )
     try:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from runtime import tls
-from runtime.hosts import hosts_of, is_loopback, plaintext
+from runtime import hosts, tls
+from runtime.hosts import plaintext
 from schemas.errors import Refused
 
 _SHORTEST_TOKEN, _SHORTEST_SECRET = 16, 32  # characters
@@ -54,7 +53,10 @@ class Settings(BaseSettings):
     database_url: SecretStr = _named(
         "DATABASE_URL", SecretStr("postgresql://localhost:5432/projector"), "PostgreSQL, 15 or newer"
     )
-    redis_url: SecretStr | None = _named("REDIS_URL", None, "Redis or Valkey for the cache (no use yet)")
+    read_database_url: SecretStr | None = _named(
+        "PROJECTOR_READ_DATABASE_URL", None, "PostgreSQL for the HTTP service's reads: a replica, or a role of its own"
+    )
+    redis_url: SecretStr | None = _named("REDIS_URL", None, "Redis or Valkey for the HTTP service's cache of orders")
 
     topics: Annotated[tuple[str, ...], NoDecode] = _named(
         "PROJECTOR_TOPICS", ("orders.events",), "Topics with order events, comma-separated", min_length=1
@@ -209,11 +211,18 @@ class Settings(BaseSettings):
             raise ValueError(f"has to have {_SHORTEST_SECRET} characters or more")
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "read_database_url")
     @classmethod
-    def _is_postgres(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
             raise ValueError("has to be like postgresql://user:password@host:5432/database")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("has to be like redis://:password@host:6379/0, or rediss:// for TLS")
         return value
 
     @model_validator(mode="after")
@@ -227,15 +236,16 @@ class Settings(BaseSettings):
         if self.allow_plaintext:
             return self
         if self.kafka_security_protocol in ("PLAINTEXT", "SASL_PLAINTEXT"):
-            for server in self.kafka_bootstrap_servers.split(","):
-                host = re.sub(r":[0-9]+$", "", server.strip())
-                if not is_loopback(host):
-                    raise ValueError(plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
-        url = urlsplit(self.database_url.get_secret_value())
-        query = parse_qs(url.query)
-        far = [host for host in hosts_of(url.netloc, query) if not is_loopback(host)]
-        if far and query.get("sslmode", [""])[-1] not in ("require", "verify-ca", "verify-full"):
-            raise ValueError(plaintext("DATABASE_URL", far[0], "?sslmode=verify-full"))
+            for host in hosts.far_brokers(self.kafka_bootstrap_servers):
+                raise ValueError(plaintext("KAFKA_BOOTSTRAP_SERVERS", host, "KAFKA_SECURITY_PROTOCOL=SASL_SSL"))
+        for name, url in (
+            ("DATABASE_URL", self.database_url),
+            ("PROJECTOR_READ_DATABASE_URL", self.read_database_url),
+        ):
+            if url is not None and (far := hosts.open_postgres(url.get_secret_value())):
+                raise ValueError(plaintext(name, far, "?sslmode=verify-full"))
+        if self.redis_url is not None and (far := hosts.open_redis(self.redis_url.get_secret_value())):
+            raise ValueError(plaintext("REDIS_URL", far, "a rediss:// URL"))
         return self
 
     def kafka_connection(self) -> dict[str, Any]:
