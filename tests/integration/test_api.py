@@ -11,7 +11,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from api.app import Service, service
+from api.app import Pools, Service, service
 from testkit.deadline import eventually
 from tests.support.commands import place
 from tests.support.write_side import Till, settings_of, till
@@ -23,7 +23,7 @@ SECRET = b"s" * 32
 @asynccontextmanager
 async def serving(ours: Till, url: str, *, dev: bool = True) -> AsyncIterator[tuple[httpx2.AsyncClient, Service]]:
     settings = settings_of(url, api_tokens=(TOKEN,))
-    made = service(settings, ours.pool, ours.handler, SECRET, dev=dev)
+    made = service(settings, Pools(ours.pool, ours.pool), ours.handler, SECRET, dev=dev)
     stop = asyncio.Event()
     waiting = asyncio.ensure_future(made.waiting.run(stop))
     transport = httpx2.ASGITransport(app=made.app)
@@ -223,7 +223,11 @@ async def test_a_body_that_is_too_large_is_refused_however_it_comes(local: httpx
 async def test_keys_of_two_clients_are_two(database_url: str) -> None:
     async with till(database_url, local=True) as ours:
         made = service(
-            settings_of(database_url, api_tokens=(TOKEN, TOKEN[::-1])), ours.pool, ours.handler, SECRET, dev=False
+            settings_of(database_url, api_tokens=(TOKEN, TOKEN[::-1])),
+            Pools(ours.pool, ours.pool),
+            ours.handler,
+            SECRET,
+            dev=False,
         )
         transport = httpx2.ASGITransport(app=made.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:

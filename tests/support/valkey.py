@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,7 +58,7 @@ class Valkey:
             except (RedisError, OSError):
                 return False
 
-    def _child(self):  # type: ignore[no-untyped-def]
+    def _child(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
         assert self._process.child is not None
         return self._process.child
