@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from runtime.health import Checks, pages
+from runtime.http_connection import HttpConnection
 from runtime.settings import Settings
 from schemas.errors import Refused
 
@@ -20,6 +23,7 @@ _log = structlog.get_logger("projector.http")
 
 _GOODBYE = 1  # seconds for requests under way when the server is told to end
 _CROWD = 50  # connections at once of metrics and health: an orchestrator and a scraper ask, seldom
+_OTHER_FILES = 200  # that a process has open beside its clients' connections
 
 
 class _Server(uvicorn.Server):
@@ -31,21 +35,32 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: Any, host: str, port: int, *, named: str = "PROJECTOR_METRICS_PORT", crowd: int = _CROWD
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    named: str = "PROJECTOR_METRICS_PORT",
+    crowd: int = _CROWD,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
     """Serve an ASGI app while the block runs; yields the port (0: a free one). Raises Refused if it is taken, `named`.
 
-    `crowd`: connections at once, beyond which the server itself answers 503.
+    `crowd`: connections at once, beyond which each request is answered with 503 (runtime.http_connection).
     """
     listener = _listen(host, port, named)
+    _room_for(crowd)
     config = uvicorn.Config(
         app,
+        http=HttpConnection,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         limit_concurrency=crowd,
         timeout_graceful_shutdown=_GOODBYE,
+        ssl_context_factory=None if tls is None else lambda _, __: tls,
     )
     server = _Server(config)
     running = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -66,6 +81,14 @@ async def served(settings: Settings, checks: Checks, registry: CollectorRegistry
     async with serving(pages(checks, registry), settings.metrics_host, settings.metrics_port) as port:
         _log.info("metrics_served", host=settings.metrics_host, port=port)
         yield
+
+
+def _room_for(crowd: int) -> None:
+    """Let the process have so many connections open. What an operator has set as the hard limit stays one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = crowd + _OTHER_FILES if hard == resource.RLIM_INFINITY else min(crowd + _OTHER_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int, named: str) -> socket.socket:

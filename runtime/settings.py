@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from runtime import hosts, tls
+from runtime.api_settings import ApiSettings
+from runtime.api_settings import named as _named
 from runtime.hosts import plaintext
 from schemas.errors import Refused
 
@@ -25,11 +27,7 @@ _SHORTEST_TOKEN, _SHORTEST_SECRET = 16, 32  # characters
 _NOT_OURS = {"PROJECTOR_TEST_BROKER", "PROJECTOR_CACHE_DIR"}
 
 
-def _named(name: str, default: Any, text: str, **more: Any) -> Any:
-    return Field(default, validation_alias=name, description=text, **more)
-
-
-class Settings(BaseSettings):
+class Settings(ApiSettings):
     """Everything that can be set. Durations are in seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)

@@ -1,6 +1,6 @@
-"""TLS in words for the person who set it up: whom to trust, and why a server's certificate was not.
+"""TLS in words for the person who set it up: whom to trust, why a server's certificate was not, and what to serve with.
 
-Certificate and host name are always checked; there is no setting that turns either off.
+A server's certificate and host name are always checked; there is no setting that turns either off.
 """
 
 from __future__ import annotations
@@ -22,6 +22,32 @@ def trusting(cafile: str | None, setting: str) -> ssl.SSLContext:
         raise Refused(f"{setting}={cafile!r}: holds no CA certificate in PEM") from None
     except OSError as error:
         raise Refused(f"{setting}={cafile!r}: {error.strerror}") from None
+
+
+def serving(certificate: str, key: str, client_ca: str | None, settings: tuple[str, str, str]) -> ssl.SSLContext:
+    """A context to serve with, TLS 1.2 or newer. With `client_ca` every client has to show a certificate that one of
+    those CAs has signed and that has not expired. `settings` are the three's names. Raises Refused if a file can't be
+    used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    named = f"{settings[0]}={certificate!r}, {settings[1]}={key!r}"
+    try:
+        # Without a password OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError:
+        raise Refused(
+            f"{named}: a certificate and its private key are needed, in PEM, the key without a password"
+        ) from None
+    except OSError as error:
+        raise Refused(f"{named}: {error.strerror}") from None
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError:
+            raise Refused(f"{settings[2]}={client_ca!r}: holds no CA certificate in PEM") from None
+        except OSError as error:
+            raise Refused(f"{settings[2]}={client_ca!r}: {error.strerror}") from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def distrust(error: ssl.SSLCertVerificationError, setting: str) -> str:
