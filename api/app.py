@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api import order_commands, order_queries, problems
+from api import openapi, order_commands, order_queries, problems
+from api.counting import Counted, HeadAsGet
+from api.described import OPEN, Answer, operation
 from api.freshness import Freshness
 from api.loading import ACQUIRE, OrderLoader
 from api.order_queries import Reads
@@ -69,35 +72,67 @@ def service(
     app = FastAPI(
         title="order-projector",
         version=_VERSION,
-        description="Commands on orders, and read models that say how old they are.",
-        docs_url=None,  # pages that load scripts from elsewhere
-        redoc_url=None,
+        openapi_url=None,  # api.openapi serves it; and the framework's pages load scripts from elsewhere
+        redirect_slashes=False,
     )
     problems.install(app)
 
-    @app.get("/health/live", include_in_schema=False)
+    @app.get(
+        "/health/live",
+        **operation("live", "Is it alive?", "The process answers.", "operations", Answer("Live", "It is."), **OPEN),
+    )
     async def live() -> Response:
         return Response(b'{"live":true}', media_type=_JSON)
 
-    @app.get("/health/ready", include_in_schema=False)
+    @app.get(
+        "/health/ready",
+        **operation("ready", "Is it ready?", "PostgreSQL answers.", "operations", Answer("Ready", "It is."), **OPEN),
+    )
     async def ready() -> Response:
         for pool in pools:
             async with leased(pool, ACQUIRE) as connection:
                 await connection.fetchval(SQL["alive"])
         return Response(b'{"ready":true}', media_type=_JSON)
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        **operation(
+            "metrics",
+            "Metrics",
+            "For Prometheus, in its text format.",
+            "operations",
+            Answer("text/plain", "By name; the documentation says what each means."),
+        ),
+    )
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
-    @app.get("/freshness")
+    @app.get(
+        "/freshness",
+        **operation(
+            "freshness",
+            "How fresh is it all?",
+            "Lag and staleness per partition and in all, and whether the objective is met.",
+            "operations",
+            Answer("FreshnessAnswer", "As it was seen last, some seconds ago at most.", ("Cache-Control",)),
+        ),
+    )
     async def fresh() -> Response:
         return Response(orjson.dumps(freshness.told()), media_type=_JSON, headers={"Cache-Control": "no-store"})
 
     app.include_router(order_queries.router(Reads(pools.reads, signer, waiting, freshness, orders)))
     app.include_router(order_commands.router(handler, signer))
-    tokens = None if dev else [token.get_secret_value() for token in settings.api_tokens]
-    return Service(Gate(app, tokens), settings, waiting, freshness)
+    openapi.install(app, order_commands.KINDS)
+    return Service(HeadAsGet(Counted(_gate(app, settings, dev=dev), registry)), settings, waiting, freshness)
+
+
+def _gate(app: FastAPI, settings: Settings, *, dev: bool) -> Gate:
+    certified = settings.api_tls_client_ca is not None
+    if dev:
+        return Gate(app, None)
+    tokens = [token.get_secret_value() for token in settings.api_tokens]
+    return Gate(app, tokens if tokens or not certified else None, certified=certified)
 
 
 @asynccontextmanager

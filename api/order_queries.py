@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from api import etags
+from api.described import Answer, operation, unchanged
 from api.freshness import Freshness
 from api.loading import ACQUIRE, Found
+from api.parameters import (
+    Cursor,
+    IfNoneMatch,
+    LastEventId,
+    Limit,
+    Minimum,
+    OfCustomer,
+    OfStatus,
+    Since,
+    Token,
+    Until,
+    Wait,
+)  # fmt: skip
+from api.paths import OrderId
 from api.problems import Problem
 from api.reading import SQL, Orders
 from api.tokens import InvalidToken, Signer, WriteToken
 from api.waiting import Waiting
 from runtime.postgres import leased
 from schemas.connection import Pool
+from schemas.errors import ProjectorError
 
-_MOST_WAIT = 10_000  # milliseconds
-_MOST_ROWS = 500
 _PING = 15.0  # seconds without an event after which a stream says that it lives
 _CACHE = "private, no-cache"
 
-OrderId = Annotated[str, Path(min_length=1, max_length=200)]
-Limit = Annotated[int, Query(ge=1, le=_MOST_ROWS)]
-Cursor = Annotated[str | None, Query(max_length=2_000)]
-Token = Annotated[str | None, Header(alias="X-Write-Token", max_length=2_000)]
-Filter = Annotated[str | None, Query(min_length=1, max_length=200)]
+_SHOWN = ("Cache-Control", "Age")
+_LISTED = ("Cache-Control",)
 
 
 class Reads:
@@ -93,13 +105,24 @@ def router(reads: Reads) -> APIRouter:
     """`GET` of everything."""
     made = APIRouter()
 
-    @made.get("/orders/{order_id}")
+    @made.get(
+        "/orders/{order_id}",
+        **operation(
+            "order",
+            "Read an order",
+            "The read model as it stands, or, asked for, not older than a write or a version.",
+            "reads",
+            Answer("OrderAnswer", "The order, its version, and how old it may be.", ("ETag", *_SHOWN)),
+            404,
+            responses=unchanged("ETag", *_SHOWN),
+        ),
+    )
     async def order(
         order_id: OrderId,
-        min_version: Annotated[int, Query(ge=0, lt=2**63)] = 0,
-        wait_ms: Annotated[int, Query(ge=0, le=_MOST_WAIT)] = 0,
+        min_version: Minimum = 0,
+        wait_ms: Wait = 0,
         x_write_token: Token = None,
-        if_none_match: Annotated[str | None, Header()] = None,
+        if_none_match: IfNoneMatch = None,
     ) -> Response:
         token = reads.token(x_write_token, order_id)
         found = await reads.orders.read(order_id, token=token, minimum=min_version, wait=wait_ms / 1000)
@@ -116,16 +139,35 @@ def router(reads: Reads) -> APIRouter:
         body = found.body(reads.staleness_ms(found, age))
         return Response(body, media_type="application/json", headers=headers)
 
-    @made.get("/orders")
+    @made.get(
+        "/orders",
+        **operation(
+            "orders",
+            "List orders",
+            "By id. Filters may be combined.",
+            "reads",
+            Answer("OrdersPage", "A page of orders.", _LISTED),
+        ),
+    )
     async def orders(
-        customer_id: Filter = None, status: Filter = None, limit: Limit = 50, cursor: Cursor = None
+        customer_id: OfCustomer = None, status: OfStatus = None, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
         of = f"orders {orjson.dumps([customer_id, status]).decode()}"
         [after] = reads.after(of, cursor, [None])
         rows = await reads.rows("orders", customer_id, status, after, limit)
         return reads.page("orders", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
 
-    @made.get("/orders/{order_id}/timeline")
+    @made.get(
+        "/orders/{order_id}/timeline",
+        **operation(
+            "timeline",
+            "List an order's events",
+            "By version, each as it was sent.",
+            "reads",
+            Answer("TimelinePage", "A page of events.", _LISTED),
+            404,
+        ),
+    )
     async def timeline(order_id: OrderId, limit: Limit = 100, cursor: Cursor = None) -> Response:
         of = f"timeline {order_id}"
         [after] = reads.after(of, cursor, [0])
@@ -134,18 +176,37 @@ def router(reads: Reads) -> APIRouter:
             raise Problem(404, "not-found", "there is no such order")
         return reads.page("events", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
 
-    @made.get("/customers/{customer_id}")
+    @made.get(
+        "/customers/{customer_id}",
+        **operation(
+            "customer",
+            "Read a customer",
+            "What was ordered, per currency.",
+            "reads",
+            Answer("CustomerPage", "A summary per currency.", _LISTED),
+            404,
+        ),
+    )
     async def customer(customer_id: OrderId) -> Response:
         rows = await reads.rows("customer", customer_id)
         if not rows:
             raise Problem(404, "not-found", "there is no such customer")
         return reads.page("summaries", rows, 0, None)
 
-    @made.get("/products/{sku}/sales")
+    @made.get(
+        "/products/{sku}/sales",
+        **operation(
+            "sales",
+            "List a product's sales",
+            "By UTC day of placing and currency, of orders that are not cancelled.",
+            "reads",
+            Answer("SalesPage", "A page of days.", _LISTED),
+        ),
+    )
     async def sales(
         sku: OrderId,
-        since: Annotated[date | None, Query(alias="from")] = None,
-        until: Annotated[date | None, Query(alias="to")] = None,
+        since: Since = None,
+        until: Until = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response:
@@ -155,17 +216,34 @@ def router(reads: Reads) -> APIRouter:
         last = reads.signer.cursor(of, [rows[-1]["day"], rows[-1]["currency"]]) if rows else None
         return reads.page("days", rows, limit, last)
 
-    @made.get("/fulfilment-queue")
+    @made.get(
+        "/fulfilment-queue",
+        **operation(
+            "fulfilment_queue",
+            "List what is to be shipped",
+            "What is confirmed, paid in full, not shipped and not cancelled, what is ready for longest first.",
+            "reads",
+            Answer("QueuePage", "A page of orders.", _LISTED),
+        ),
+    )
     async def queue(limit: Limit = 50, cursor: Cursor = None) -> Response:
         since, order_id = reads.after("queue", cursor, [None, None])
         rows = await reads.rows("queue", since, order_id, limit)
         last = reads.signer.cursor("queue", [rows[-1]["ready_since"], rows[-1]["order_id"]]) if rows else None
         return reads.page("orders", rows, limit, last)
 
-    @made.get("/orders/{order_id}/stream")
-    async def stream(
-        order_id: OrderId, last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None
-    ) -> StreamingResponse:
+    @made.get(
+        "/orders/{order_id}/stream",
+        response_class=StreamingResponse,
+        **operation(
+            "stream",
+            "Follow an order",
+            "Server-sent events: each new version, its number as the id. Ends when the client or the service does.",
+            "reads",
+            Answer("text/event-stream", "Events, as they come.", _LISTED),
+        ),
+    )
+    async def stream(order_id: OrderId, last_event_id: LastEventId = None) -> StreamingResponse:
         events = _versions(reads, order_id, int(last_event_id or 0))
         return StreamingResponse(
             events,
@@ -178,11 +256,13 @@ def router(reads: Reads) -> APIRouter:
 
 async def _versions(reads: Reads, order_id: str, seen: int) -> AsyncIterator[bytes]:
     """Each new state of an order, from the one after `seen` on, as server-sent events. Of several versions that came in
-    one batch the last is shown, since readers never saw the others."""
-    while True:
-        found = await reads.orders.shown(order_id, seen + 1)
-        if found is not None and found.version > seen:
-            seen = found.version
-            yield b"id: %d\nevent: order\ndata: %s\n\n" % (seen, found.order)
-        elif not await reads.waiting.until(order_id, seen + 1, _PING):
-            yield b": nothing new\n\n"
+    one batch the last is shown, since readers never saw the others. Where PostgreSQL is away the stream ends: clients
+    come again, with `Last-Event-ID`."""
+    with suppress(ProjectorError, Problem):
+        while True:
+            found = await reads.orders.shown(order_id, seen + 1)
+            if found is not None and found.version > seen:
+                seen = found.version
+                yield b"id: %d\nevent: order\ndata: %s\n\n" % (seen, found.order)
+            elif not await reads.waiting.until(order_id, seen + 1, _PING):
+                yield b": nothing new\n\n"

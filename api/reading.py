@@ -25,6 +25,7 @@ from runtime.postgres import leased
 from runtime.sql import Queries
 from schemas import money
 from schemas.connection import Pool
+from schemas.json_text import printed
 from schemas.order import OrderState, parse_lines
 
 SQL = Queries("api", "queries.sql")
@@ -91,7 +92,7 @@ class Orders:
         if row is None:
             return None
         state = order_json.load(row["state"])
-        return Found(state.version, orjson.dumps(as_summary(state)), "write_model", None, datetime.now(UTC))
+        return Found(state.version, printed(as_summary(state)).encode(), "write_model", None, datetime.now(UTC))
 
 
 def as_summary(state: OrderState) -> dict[str, Any]:

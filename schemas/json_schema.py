@@ -108,7 +108,7 @@ ATTRIBUTES: Json = {
 REQUIRED = ["id", "sequence", "source", "specversion", "subject", "time", "type"]
 
 
-class _WithoutFieldTitles(GenerateJsonSchema):
+class WithoutFieldTitles(GenerateJsonSchema):
     """`"title": "Tracking Number"` beside `tracking_number` says nothing."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -117,7 +117,7 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 
 def data_schemas(ref_template: str) -> tuple[dict[str, Json], dict[str, Json]]:
     """(event type → schema of its data, name → schema these refer to by `ref_template`)."""
-    made, common = _WithoutFieldTitles(ref_template=ref_template).generate_definitions(
+    made, common = WithoutFieldTitles(ref_template=ref_template).generate_definitions(
         [(name, "validation", adapter.core_schema) for name, adapter in ADAPTERS.items()]
     )
     money_ref = {"$ref": ref_template.format(model="Money")}
