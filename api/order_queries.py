@@ -112,9 +112,9 @@ def router(reads: Reads) -> APIRouter:
             "Read an order",
             "The read model as it stands, or, asked for, not older than a write or a version.",
             "reads",
-            Answer("OrderAnswer", "The order, its version, and how old it may be.", ("ETag", *_SHOWN)),
+            Answer("OrderAnswer", "The order, its version, and how old it may be.", ("ETag", "X-Write-Token", *_SHOWN)),
             404,
-            responses=unchanged("ETag", *_SHOWN),
+            responses=unchanged("ETag", "X-Write-Token", *_SHOWN),
         ),
     )
     async def order(

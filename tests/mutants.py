@@ -29,12 +29,13 @@ from tests.mutations.fleet import FLEET
 from tests.mutations.letters import LETTERS
 from tests.mutations.mutant import Mutant
 from tests.mutations.prune import PRUNE
+from tests.mutations.reads import READS
 from tests.mutations.rebuild import REBUILD
 from tests.mutations.swap import SWAP
 from tests.mutations.verification import VERIFICATION
 from tests.mutations.write_side import WRITE_SIDE
 
-MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *WRITE_SIDE)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *WRITE_SIDE, *READS)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take

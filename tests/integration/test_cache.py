@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from consumer.cache.entry import Entry, gone
+from consumer.cache.marks import marking
 from consumer.cache.store import FILL, OrderCache
+from runtime.failpoints import Failpoints
+from schemas.connection import Pool
 from testkit.deadline import eventually
 from tests.support.valkey import Valkey, at, valkey
 
@@ -152,6 +157,41 @@ async def test_one_that_says_nothing_costs_a_reader_fifty_milliseconds_and_soon_
     assert max(took[3:]) < 0.02
     await eventually(lambda: cache.breaker.closed, 10)
     assert await there(cache) == OLD  # and the answer to what was asked then is nobody's
+
+
+class Database:
+    """As far as marks ask: a generation, and orders as they are."""
+
+    @asynccontextmanager
+    async def acquire(self, timeout: float) -> AsyncIterator[Database]:
+        yield self
+
+    async def fetchval(self, _: str) -> int:
+        return 1
+
+    async def fetch(self, _: str, order_ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [{"order_id": one, "generation": 1, "version": 6, "as_of": LATER, "body": "6"} for one in order_ids]
+
+
+async def test_marks_that_can_not_be_made_are_made_later(server: Valkey, cache: OrderCache) -> None:
+    await cache.put({"read": OLD, "unread": Entry(1, 5)}, 60)
+    async with at(server.url) as client, marking(cache, cast("Pool", Database()), Failpoints()) as marks:
+        assert marks is not None
+        await client.config_set("maxmemory", 1)  # a server that refuses to write
+        refusals = len(await client.info("errorstats"))
+        marks.note({"read": 6, "unread": 6, "erased": 6}, ["erased"])
+        await eventually(lambda: _refused(client, refusals), 10)
+        assert await there(cache, "read") == OLD
+        await client.config_set("maxmemory", 0)
+        async with asyncio.timeout(10):
+            await marks.flushed()
+    assert await there(cache, "read") == Entry(1, 6, LATER, b"6")  # somebody reads it: renewed at once
+    assert await there(cache, "unread") == Entry(1, 6)
+    assert await there(cache, "erased") == gone(1)
+
+
+async def _refused(client: Redis, before: int) -> bool:
+    return len(await client.info("errorstats")) > before
 
 
 async def test_one_that_is_full_is_done_without() -> None:
