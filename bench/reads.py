@@ -1,8 +1,8 @@
 """`python -m bench.reads`: reads of an order by id, beside a handler that does the same SELECT and no more.
 
 Each a process, in turn, on the same orders: the bare handler (`bench.bare_api`), `projector api` without a cache and
-with one. `wrk` asks for orders at random over 1, 8 and 64 connections, as fast as it gets answers; it has one thread and
-shares the machine with the server, PostgreSQL and Valkey. Before each there is a warm-up, in which the cache is filled.
+with one. `wrk` asks for orders at random over 1, 8 and 64 connections, as fast as it gets answers; it has one thread,
+and shares the machine with the server, PostgreSQL and Valkey. Before each there is a warm-up, which fills the cache.
 
 Proved: every answer is a 200, and the service's says where it came from.
 """
