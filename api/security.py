@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from api.limits import Limited, Places, too_large
@@ -17,6 +17,8 @@ from api.problems import Problem
 from runtime.http_connection import CERTIFICATE
 
 _App = Callable[[Any, Any, Any], Awaitable[None]]
+# Who asks for a path that has a way in of its own, or how that is refused; None: it has none.
+Door = Callable[[Mapping[str, Any], Mapping[bytes, bytes]], str | Problem | None]
 
 _OPEN = frozenset({"/health/live", "/health/ready"})
 _SHOWN = 16  # hexadecimal digits of a digest, by which a client is told from others
@@ -24,11 +26,22 @@ _SHOWN = 16  # hexadecimal digits of a digest, by which a client is told from ot
 
 class Gate:
     """Lets requests through that have one of the tokens (None: any) and, `certified`, come with a certificate, aren't
-    too large, and aren't too many."""
+    too large, and aren't too many.
 
-    def __init__(self, app: _App, tokens: Collection[str] | None, *, certified: bool = False) -> None:
+    `door` is asked about requests without a token: the console's, from browsers.
+    """
+
+    def __init__(
+        self,
+        app: _App,
+        tokens: Collection[str] | None,
+        door: Door = lambda scope, headers: None,
+        *,
+        certified: bool = False,
+    ) -> None:
         self._app = app
-        self._digests = None if tokens is None else [_digest(token.encode()) for token in tokens]
+        self._digests = None if tokens is None else [digest_of(token.encode()) for token in tokens]
+        self._door = door
         self._certified = certified
         self._places = Places()
 
@@ -56,29 +69,48 @@ class Gate:
     def _check(self, scope: Any) -> None:
         headers = dict(scope["headers"])
         client = self._client(scope, headers)
-        if client is None:
-            raise Problem(401, "unauthorized", "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        if isinstance(client, Problem):
+            raise client
         scope["projector.client"] = client
         problem = too_large(scope, headers)
         if problem is not None:
             raise problem
 
-    def _client(self, scope: Any, headers: dict[bytes, bytes]) -> str | None:
-        """Who asks, as parts of digests: whose idempotency keys they are. None: nobody whom we know."""
+    def _client(self, scope: Any, headers: dict[bytes, bytes]) -> str | Problem:
+        """Who asks, as parts of digests: whose idempotency keys they are."""
+        nobody = Problem(401, "unauthorized", "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
         found = []
         if self._certified:
-            found.append(scope.get("state", {}).get(CERTIFICATE))
+            certificate = scope.get("state", {}).get(CERTIFICATE)
+            if certificate is None:
+                return nobody
+            found.append(certificate[:_SHOWN])
         if self._digests is not None:
-            found.append(self._bearer(headers.get(b"authorization", b"")))
-        return None if None in found else "+".join(one[:_SHOWN] for one in found)
+            client = self._bearer(headers.get(b"authorization", b"")) or self._door(scope, headers) or nobody
+            if isinstance(client, Problem):
+                return client
+            found.append(client)
+        return "+".join(found)
 
     def _bearer(self, header: bytes) -> str | None:
+        """Who asks, by a bearer token. None: nobody whom we know."""
         scheme, _, token = header.partition(b" ")
-        digest = _digest(token.strip())
-        # All of them are compared, whichever fits: how long it takes says nothing.
-        fits = sum(hmac.compare_digest(digest, one) for one in self._digests or ())
-        return digest.hex() if fits and scheme.lower() == b"bearer" else None
+        client = client_of(token.strip(), self._digests or ())
+        return client if scheme.lower() == b"bearer" else None
 
 
-def _digest(token: bytes) -> bytes:
+def client_of(token: bytes, digests: Collection[bytes]) -> str | None:
+    """Whose token it is, as a part of its digest: whose idempotency keys they are. None: nobody's whom we know."""
+    digest = digest_of(token)
+    # All of them are compared, whichever fits: how long it takes says nothing.
+    return name_of(digest) if sum(hmac.compare_digest(digest, one) for one in digests) else None
+
+
+def name_of(digest: bytes) -> str:
+    """What a client is called: a part of its token's digest."""
+    return digest.hex()[:_SHOWN]
+
+
+def digest_of(token: bytes) -> bytes:
+    """What is kept of a token."""
     return hashlib.sha256(token).digest()

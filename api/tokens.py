@@ -1,7 +1,8 @@
 """Signed tokens: what a client is given to bring back, and can't make or change.
 
-A write token names an order and the version that a write has made of it; a cursor, where a page ended. Never a
-position in Kafka or a time: "version 3 of this order is in" means that this write and all before it are.
+A write token names an order and the version that a write has made of it; a cursor, where a page ended; a session, a
+client and an end. A write token holds no position in Kafka and no time: "version 3 of this order is in" means that this
+write and all before it are.
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ import orjson
 _DIGEST = 16  # bytes of HMAC-SHA256
 _LONGEST = 2_000  # characters
 
+_Kind = Literal["write", "cursor", "session"]
+
 
 class WriteToken(NamedTuple):
     """This write, and all before it on the order."""
 
     order_id: str
     version: int
+
+
+class Session(NamedTuple):
+    """A browser in which somebody gave a client's token. `until` is in seconds since 1970."""
+
+    client: str
+    until: int
 
 
 class InvalidToken(Exception):
@@ -54,11 +64,20 @@ class Signer:
             raise InvalidToken
         return after
 
-    def _signed(self, kind: Literal["write", "cursor"], content: list[Any]) -> str:
+    def session(self, client: str, until: int) -> str:
+        """What a browser is given for a token."""
+        return self._signed("session", [client, until])
+
+    def read_session(self, text: str) -> Session:
+        """Whose it is and when it ends, which may be over. Raises InvalidToken."""
+        client, until = self._read("session", text, 2)
+        return Session(str(client), int(until))
+
+    def _signed(self, kind: _Kind, content: list[Any]) -> str:
         body = orjson.dumps([kind, *content])
         return base64.urlsafe_b64encode(self._digest(body) + body).decode().rstrip("=")
 
-    def _read(self, kind: Literal["write", "cursor"], text: str, width: int) -> list[Any]:
+    def _read(self, kind: _Kind, text: str, width: int) -> list[Any]:
         if len(text) > _LONGEST or not text.isascii():
             raise InvalidToken
         try:
