@@ -14,6 +14,11 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api import openapi, order_commands, order_queries, problems
+from api.console import routes as console_routes
+from api.console import watching
+from api.console.history import History
+from api.console.routes import Console
+from api.console.session import Sessions
 from api.counting import Counted, HeadAsGet
 from api.described import OPEN, Answer, operation
 from api.freshness import Freshness
@@ -48,10 +53,16 @@ class Service:
     settings: Settings
     waiting: Waiting
     freshness: Freshness
+    history: History
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Wait for news and look how fresh everything is, until told to stop."""
-        await asyncio.gather(self.waiting.run(stop), self.waiting.listen(self.settings, stop), self.freshness.run(stop))
+        """Wait for news, look how fresh everything is and remember it, until told to stop."""
+        await asyncio.gather(
+            self.waiting.run(stop),
+            self.waiting.listen(self.settings, stop),
+            self.freshness.run(stop),
+            watching.keep(self.history, self.freshness, stop),
+        )
 
 
 def service(
@@ -121,18 +132,21 @@ def service(
     async def fresh() -> Response:
         return Response(orjson.dumps(freshness.told()), media_type=_JSON, headers={"Cache-Control": "no-store"})
 
-    app.include_router(order_queries.router(Reads(pools.reads, signer, waiting, freshness, orders)))
+    tokens = _tokens(settings, dev=dev)
+    reads, sessions, history = Reads(pools.reads, signer, waiting, freshness, orders), Sessions(signer, tokens), History()
+    app.include_router(console_routes.router(Console(reads, sessions, history, settings.freshness_objective)))
+    app.include_router(order_queries.router(reads))
     app.include_router(order_commands.router(handler, signer))
     openapi.install(app, order_commands.KINDS)
-    return Service(HeadAsGet(Counted(_gate(app, settings, dev=dev), registry)), settings, waiting, freshness)
+    gate = Gate(app, tokens, sessions.admit, certified=not dev and settings.api_tls_client_ca is not None)
+    return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history)
 
 
-def _gate(app: FastAPI, settings: Settings, *, dev: bool) -> Gate:
-    certified = settings.api_tls_client_ca is not None
-    if dev:
-        return Gate(app, None)
-    tokens = [token.get_secret_value() for token in settings.api_tokens]
-    return Gate(app, tokens if tokens or not certified else None, certified=certified)
+def _tokens(settings: Settings, *, dev: bool) -> list[str] | None:
+    """Those of which one is needed; None: none is."""
+    if dev or (settings.api_tls_client_ca is not None and not settings.api_tokens):
+        return None
+    return [token.get_secret_value() for token in settings.api_tokens]
 
 
 @asynccontextmanager

@@ -124,7 +124,9 @@ REVOKE INSERT, UPDATE, DELETE
 
 GRANT USAGE ON SCHEMA projector, read_model TO projector_api;
 GRANT SELECT ON ALL TABLES IN SCHEMA read_model TO projector_api;
-GRANT SELECT ON projector.checkpoints, projector.read_models, projector.schema_migrations TO projector_api;
+GRANT SELECT
+    ON projector.checkpoints, projector.read_models, projector.schema_migrations, projector.rebuilds
+    TO projector_api;
 GRANT SELECT (order_id, parked_at) ON projector.parked_events TO projector_api;
 GRANT SELECT (reason, created_at, resolved_at) ON projector.dead_letters TO projector_api;
 GRANT USAGE ON SCHEMA write_model TO projector_api;

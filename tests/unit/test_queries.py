@@ -25,6 +25,7 @@ FILES = (
     "consumer/verification.sql",
     "producer/queries.sql",
     "api/queries.sql",
+    "api/console.sql",
     "cli/demo.sql",
     "testkit/queries.sql",
     "schemas/ddl/runner.sql",
