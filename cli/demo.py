@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli import demo_shop, proof_report
+from cli import demo_page, demo_shop, proof_report
 from cli.demo_shop import DemoShop
 from consumer import freshness, proof, reference
 from consumer.install import install
@@ -110,14 +110,16 @@ async def _demo(
             worker_stop = asyncio.Event()
             worker = asyncio.ensure_future(Worker(settings, pool, f"demo-{os.getpid()}", observation).run(worker_stop))
             try:
-                async with demo_shop.shop(settings, tills, shop_orders, plan.seed) as shop:
-                    settled = await _through(settings, pool, plan, shop, observation, worker, stop, console)
-                    if settled is None:
-                        return 1
-                    code = await _prove(pool, settled, shop, console)
-                proof_report.next_steps(console, settings, stays=stay)
-                if stay:
-                    await stop.wait()
+                async with demo_page.page(settings) as address:
+                    proof_report.watch(console, address)
+                    async with demo_shop.shop(settings, tills, shop_orders, plan.seed) as shop:
+                        settled = await _through(settings, pool, plan, shop, observation, worker, stop, console)
+                        if settled is None:
+                            return 1
+                        code = await _prove(pool, settled, shop, console)
+                    proof_report.next_steps(console, settings, address, stays=stay)
+                    if stay:
+                        await stop.wait()
                 return code
             finally:
                 worker_stop.set()

@@ -40,8 +40,13 @@ def report(console: Console, checks: Sequence[Check], examples: Sequence[dict[st
     return 1 if wrong else 0
 
 
-def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
-    """Where to go from here: lines to copy, so never wrapped."""
+def watch(console: Console, address: str) -> None:
+    """Where the page is, before there is anything on it."""
+    console.print(f"Watch it: {address}", markup=False, highlight=False, soft_wrap=True)
+
+
+def next_steps(console: Console, settings: Settings, address: str, *, stays: bool) -> None:
+    """Where to go from here: lines to copy, so never wrapped; the page's address is the last."""
     url = settings.database_url.get_secret_value()
     running = (
         f"psql '{url}'    # and look round in schema read_model",
@@ -53,7 +58,14 @@ def next_steps(console: Console, settings: Settings, *, stays: bool) -> None:
         "export $(projector up)    # embedded services that stay",
         "projector migrate; projector worker",
         "projector simulate --orders 1000; projector status",
+        "projector api --dev    # the page again, at http://127.0.0.1:8000/",
     )
     console.print("\nWhat to try next:")
     for line in running if stays else ended:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    at_the_end = (
+        f"The page is served until Ctrl-C: {address}"
+        if stays
+        else f"The page was served while the demo ran (on a terminal it stays until Ctrl-C): {address}"
+    )
+    console.print(at_the_end, markup=False, highlight=False, soft_wrap=True)
