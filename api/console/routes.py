@@ -38,10 +38,6 @@ class Console:
         self.assets = Assets()
         self.pages = Pages(self.assets, signs_in=sessions.needed)
 
-    async def said(self, letter: int | None) -> str | None:
-        """What became of the letter that a page without scripts was left for."""
-        return None if letter is None else retrying.stands(letter, await self.looks.state(letter))
-
     def page(self, request: Request, name: str, **shown: Any) -> Response:
         """A page, or what changes of it."""
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -58,14 +54,13 @@ def router(console: Console) -> APIRouter:
 
 def _looking(made: APIRouter, console: Console) -> None:
     @made.get("/")
-    async def start(request: Request, letter: Annotated[int | None, Query(ge=1, le=_LARGEST)] = None) -> Response:
+    async def start(request: Request) -> Response:
         status = console.reads.freshness.status
         look = await console.looks.now()
         rows = [] if status is None else overview.partitions(status, console.history)
         return console.page(
             request,
             "overview",
-            said=await console.said(letter),
             status=status,
             verdict=overview.verdict(status, console.objective),
             partitions=rows,
@@ -87,7 +82,7 @@ def _looking(made: APIRouter, console: Console) -> None:
         return console.page(
             request,
             "letters",
-            said=await console.said(letter),
+            said=None if letter is None else retrying.stands(letter, await console.looks.state(letter)),
             reason=reason,
             every=every,
             counts=None if status is None else status.dead_letters,
