@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 LENGTH = 900  # samples: a quarter of an hour
 MOST = 48  # partitions that are remembered one by one; all of them count in the sums
 _WINDOW = 5.0  # seconds over which a rate is taken: batches come in lumps
+_APART = 15.0  # seconds that two looks may be apart, where looking takes long, for a rate to be taken at all
 
 Place = tuple[str, int]
 
@@ -140,10 +141,11 @@ class History:
         return max(0.0, (applied - then.applied) / (at - then.at))
 
     def _before(self, at: float) -> Sample | None:
-        """The sample to hold one of this moment against: the oldest within the window that knew anything."""
+        """The sample to hold one of this moment against: the oldest of the window, or else the one before it. None
+        beyond a gap."""
         found = None
         for one in reversed(self._samples):
-            if at - one.at > _WINDOW or one.lag is None:
+            if one.lag is None or at - one.at > (_APART if found is None else _WINDOW):
                 break
             if one.at < at:
                 found = one

@@ -26,6 +26,11 @@ _SQL = Queries("api", "console.sql")
 SHOWN = 20  # rows of a part on the first page
 MOST_LETTERS = 200
 _FRESH = 1.0  # seconds for which what was read is given to others too
+_PATIENCE = 3.0  # seconds in which PostgreSQL has to answer; what it answers later nobody hears
+_MOST_LATE = 6  # answers that may be late at a time: a server that hangs isn't asked any more
+_SILENT = "PostgreSQL does not answer at the moment."
+
+_Read = Callable[[Connection], Awaitable[list[Any] | list[asyncpg.Record]]]
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,18 @@ class Looks:
         self._last: Look | None = None
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
+        self._late: set[asyncio.Future[Part]] = set()
 
     async def now(self) -> Look:
         """How it stands, or stood a moment ago."""
         async with self._looking:
             if self._last is None or time.monotonic() - self._looked_at >= _FRESH:
-                self._last = Look(
-                    await self._part(lambda connection: letters.find(connection, Selection(), most=SHOWN)),
-                    await self._part(lambda connection: connection.fetch(_SQL["parked"], SHOWN)),
-                    await self._part(lambda connection: connection.fetch(_SQL["rebuilds"], 5)),
+                parts = await asyncio.gather(
+                    self._part(lambda connection: letters.find(connection, Selection(), most=SHOWN)),
+                    self._part(lambda connection: connection.fetch(_SQL["parked"], SHOWN)),
+                    self._part(lambda connection: connection.fetch(_SQL["rebuilds"], 5)),
                 )
+                self._last = Look(*parts)
                 self._looked_at = time.monotonic()
             return self._last
 
@@ -99,14 +106,25 @@ class Looks:
             written.rows[0]["version"] if written.rows else None, behind.rows[0] if behind.rows else None, theirs
         )
 
-    async def _part(self, read: Callable[[Connection], Awaitable[list[Any] | list[asyncpg.Record]]]) -> Part:
+    async def _part(self, read: _Read) -> Part:
+        if len(self._late) >= _MOST_LATE:
+            return Part([], _SILENT)
+        asked = asyncio.ensure_future(self._ask(read))
+        await asyncio.wait([asked], timeout=_PATIENCE)
+        if asked.done():
+            return asked.result()
+        self._late.add(asked)
+        asked.add_done_callback(self._late.discard)
+        return Part([], _SILENT)
+
+    async def _ask(self, read: _Read) -> Part:
         try:
             async with leased(self._pool, ACQUIRE) as connection:
                 return Part(list(await read(connection)))
         except Refused:
             return Part([], "This service's login has no right to read this; docs/security.md says which role has.")
         except ProjectorError:
-            return Part([], "PostgreSQL does not answer at the moment.")
+            return Part([], _SILENT)
 
 
 async def _states(connection: Connection, letter: int) -> list[State]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 import orjson
@@ -74,7 +74,7 @@ def _looking(made: APIRouter, console: Console) -> None:
     @made.get("/console/letters")
     async def letters(
         request: Request,
-        reason: Reason | None = None,
+        reason: Reason | Literal[""] = "",
         every: Annotated[bool, Query(alias="all")] = False,
         letter: Annotated[int | None, Query(ge=1, le=_LARGEST)] = None,
     ) -> Response:
@@ -86,7 +86,7 @@ def _looking(made: APIRouter, console: Console) -> None:
             reason=reason,
             every=every,
             counts=None if status is None else status.dead_letters,
-            letters=await console.looks.letters(Selection(reason=reason), resolved_too=every),
+            letters=await console.looks.letters(Selection(reason=reason or None), resolved_too=every),
             most=MOST_LETTERS,
         )
 

@@ -11,7 +11,7 @@ from consumer.freshness import Status
 from runtime.awaiting import first_of
 
 _LOOK = 0.2  # seconds: whether there is another look to be noted; a rate is as exact as its moments are
-_SILENCE = 2.0  # seconds without anything to note after which that is noted
+_SILENCE = 1.0  # seconds between two notes that nobody knows anything
 
 
 async def keep(history: History, freshness: Freshness, stop: asyncio.Event) -> None:
@@ -23,7 +23,7 @@ async def keep(history: History, freshness: Freshness, stop: asyncio.Event) -> N
         if status is not None and status is not noted:
             noted, noted_at = status, time.monotonic()
             history.add(time.time(), stands(status))
-        elif time.monotonic() - noted_at >= _SILENCE:
+        elif status is None and time.monotonic() - noted_at >= _SILENCE:
             noted_at = time.monotonic()
             history.unknown(time.time())
         await first_of(stop, seconds=_LOOK)

@@ -1,4 +1,4 @@
-"""The console in a real Chromium, on a real service: by keyboard, for screen readers, in both themes, with no scripts."""
+"""The console in a real Chromium, on a real service: by keyboard, for screen readers, both themes, without scripts."""
 
 from __future__ import annotations
 

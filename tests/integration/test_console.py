@@ -108,6 +108,7 @@ async def test_letters_are_found_by_reason(client: httpx2.AsyncClient, fed: Engi
     text = plain(await page(client, "/console/letters", params={"reason": "unreadable"}))
     assert "as an older version put it" in text
     assert "already placed" not in text
+    assert "already placed" in await page(client, "/console/letters", params={"reason": ""})  # as the form sends it
     assert (await client.get("/console/letters", params={"reason": "x"})).status_code == 422
 
 

@@ -46,6 +46,13 @@ def test_what_is_applied_a_second_is_taken_over_the_last_seconds() -> None:
     assert history.rates() == {("t", 0): 50.0, ("t", 1): 10.0}
 
 
+def test_looks_that_take_long_make_a_rate_too_unless_they_are_too_far_apart() -> None:
+    history = History()
+    for at, offset in ((100.0, 0), (109.0, 90), (118.0, 270), (140.0, 10_000)):
+        history.add(at, [stand(0, offset=offset)])
+    assert history.columns()["rate"] == [None, 10.0, 20.0, None]
+
+
 def test_what_nobody_knew_is_a_gap_and_no_rate_is_taken_across_it() -> None:
     history = History()
     history.add(100.0, [stand(0, 5)])

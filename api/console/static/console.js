@@ -88,10 +88,17 @@
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const short = (value, unit) => {
     if (value == null) return "–";
+    if (unit === "s") return duration(value, value);
     const text = value >= 10 || Number.isInteger(value) ? Math.round(value).toLocaleString("en") : value.toFixed(1);
     return `${text} ${unit}`;
   };
   const compact = new Intl.NumberFormat("en", { notation: "compact" });
+  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const duration = (seconds, most) => { // all of an axis in one unit
+    const [size, unit] = UNITS.find(([one]) => most >= 3 * one) || [1, "s"];
+    const value = seconds / size;
+    return value ? `${value >= 10 ? compact.format(Math.round(value)) : Number(value.toFixed(1))} ${unit}` : "0";
+  };
 
   function linesOf(name) {
     return name === "rate" ? [columns.rate] : columns[name];
@@ -133,7 +140,7 @@
       },
       axes: [
         { ...axis, space: 70, values: (_, ticks) => ticks.map((one) => new Date(one * 1000).toISOString().slice(11, one % 60 ? 19 : 16)) },
-        { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((one) => compact.format(one)) },
+        { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((one) => (element.dataset.unit === "s" ? duration(one, ticks.at(-1)) : compact.format(one))) },
       ],
       series: [{}, ...series],
       hooks: { setCursor: [(plot) => pointed(plot, element)] },
