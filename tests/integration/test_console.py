@@ -116,7 +116,8 @@ async def test_a_script_gets_what_changes_and_nothing_round_it(client: httpx2.As
     for path in ("/", "/console/letters", "/console/order?id=a"):
         part = await page(client, path, headers=SCRIPT)
         assert "<html" not in part
-        assert part.strip() in await page(client, path) or "ago</time>" in part
+        assert "<h1" not in part
+        assert "as an older version put it" in part
 
 
 async def test_an_order_is_shown_with_its_events_and_its_age(
@@ -208,7 +209,7 @@ async def test_files_may_be_kept_for_ever_since_their_address_is_their_content(c
 async def test_the_page_shows_how_it_is_and_how_it_was(
     ours: Till, database_url: str, kafka_bootstrap: str, topic: str
 ) -> None:
-    more = {"bootstrap": kafka_bootstrap, "topic": topic}
+    more: dict[str, Any] = {"bootstrap": kafka_bootstrap, "topic": topic}
     async with browsing(ours, database_url, **more) as (browser, made), running(made):
         await eventually(lambda: len(made.history.columns()["at"]) >= 2, 30)
         assert "Caught up" in plain(await page(browser, "/"))

@@ -108,9 +108,9 @@ def test_minutes_tell_the_worst_of_each_the_newest_first() -> None:
     history = History()
     for second in range(120):
         history.add(600.0 + second, [stand(0, second, second / 10, 100 * second)])
-    first, second = history.minutes()
-    assert (first.at, first.lag, first.staleness, round(first.rate)) == (660.0, 119, 11.9, 100)
-    assert (second.at, second.lag) == (600.0, 59)
+    newest, oldest = history.minutes()
+    assert (newest.at, newest.lag, newest.staleness, round(newest.rate)) == (660.0, 119, 11.9, 100)
+    assert (oldest.at, oldest.lag) == (600.0, 59)
 
 
 # Words
