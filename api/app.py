@@ -133,8 +133,10 @@ def service(
         return Response(orjson.dumps(freshness.told()), media_type=_JSON, headers={"Cache-Control": "no-store"})
 
     tokens = _tokens(settings, dev=dev)
-    reads, sessions, history = Reads(pools.reads, signer, waiting, freshness, orders), Sessions(signer, tokens), History()
-    app.include_router(console_routes.router(Console(reads, sessions, history, settings.freshness_objective)))
+    reads = Reads(pools.reads, signer, waiting, freshness, orders)
+    sessions, history = Sessions(signer, tokens), History()
+    console = Console(reads, sessions, history, settings.freshness_objective, pools.writes, cache)
+    app.include_router(console_routes.router(console))
     app.include_router(order_queries.router(reads))
     app.include_router(order_commands.router(handler, signer))
     openapi.install(app, order_commands.KINDS)

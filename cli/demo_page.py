@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from api.app import running, service
+from api.app import Pools, running, service
 from cli.write_side import commanding
 from runtime import postgres
 from runtime.http import serving
@@ -26,7 +26,7 @@ async def page(settings: Settings) -> AsyncIterator[str]:
         commanding(settings, pool) as handler,
         AsyncExitStack() as stack,
     ):
-        made = service(settings, pool, handler, secrets.token_bytes(32), dev=True)
+        made = service(settings, Pools(pool, pool), handler, secrets.token_bytes(32), dev=True)
         await stack.enter_async_context(running(made))
         try:
             port = await stack.enter_async_context(serving(made.app, _HOST, _PORT))

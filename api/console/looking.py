@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from api.reading import ACQUIRE
+from api.loading import ACQUIRE
 from consumer import letters
 from consumer.letters import Behind, Selection, State
 from runtime.postgres import leased

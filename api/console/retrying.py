@@ -7,14 +7,19 @@ from collections.abc import Sequence
 import structlog
 
 from api.console.words import counted
+from consumer.cache.marks import renew
+from consumer.cache.store import OrderCache
 from consumer.letters import Selection, State
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS
 from consumer.redelivery import Redelivery, Retried
+from runtime.postgres import leased
 from schemas.connection import Pool
 from schemas.errors import ProjectorError, Refused
 
 _log = structlog.get_logger("projector.api.console")
+
+_ACQUIRE = 5.0  # seconds
 
 _ENDS = {
     "applied": "was applied",
@@ -24,11 +29,15 @@ _ENDS = {
 }
 
 
-async def retry(pool: Pool, letter: int, by: str) -> str:
+async def retry(pool: Pool, cache: OrderCache | None, letter: int, by: str) -> str:
     """Try it, and say what became of it."""
     redelivery = Redelivery(pool, lambda: Projection(READ_MODELS), by, execute=True)
     try:
         done = [one async for one in redelivery.run(Selection(ids=(letter,)))]
+        changed = [one.order_id for one in done if one.applied and one.order_id is not None]
+        if cache is not None and changed:
+            async with leased(pool, _ACQUIRE) as connection:
+                await renew(cache, connection, changed)
     except Refused as error:
         told = f"Letter {letter} could not be retried: {error}."
     except ProjectorError:

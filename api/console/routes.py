@@ -17,8 +17,10 @@ from api.console.rendering import HEADERS, Pages
 from api.console.session import SIGN_IN, Sessions, is_secure, local, same_origin
 from api.order_queries import Reads
 from api.problems import Problem
+from consumer.cache.store import OrderCache
 from consumer.letters import Selection
 from consumer.verdicts import Reason
+from schemas.connection import Pool
 
 _LARGEST = 2**63 - 1
 _MOST_FORM = 16 * 1024  # bytes
@@ -29,12 +31,23 @@ Letter = Annotated[int, Path(ge=1, le=_LARGEST)]
 class Console:
     """What the routes share."""
 
-    def __init__(self, reads: Reads, sessions: Sessions, history: History, objective: float) -> None:
+    def __init__(
+        self,
+        reads: Reads,
+        sessions: Sessions,
+        history: History,
+        objective: float,
+        pool: Pool,
+        cache: OrderCache | None = None,
+    ) -> None:
+        """`pool`: where letters are seen and retried; `cache`: what is to hear of an order that was changed so."""
         self.reads = reads
         self.sessions = sessions
         self.history = history
         self.objective = objective
-        self.looks = Looks(reads.pool)
+        self.pool = pool
+        self.cache = cache
+        self.looks = Looks(pool)
         self.assets = Assets()
         self.pages = Pages(self.assets, signs_in=sessions.needed)
 
@@ -111,7 +124,7 @@ def _doing(made: APIRouter, console: Console) -> None:
     async def retry(request: Request, letter: Letter) -> Response:
         _expect_own(request)
         client = request.scope.get("projector.client")
-        told = await retrying.retry(console.reads.pool, letter, f"console {client}" if client else "console")
+        told = await retrying.retry(console.pool, console.cache, letter, f"console {client}" if client else "console")
         console.looks.forget()
         if "hx-request" in request.headers:
             return console.pages.page("said", told=told)

@@ -21,7 +21,7 @@ from runtime.failpoints import Failpoints
 from runtime.postgres import leased
 from runtime.service import cancelled
 from runtime.settings import Settings
-from schemas.connection import Pool
+from schemas.connection import Connection, Pool
 from schemas.errors import ProjectorError
 
 _log = structlog.get_logger("projector.cache")
@@ -97,6 +97,12 @@ class Marks:
         return True
 
 
+async def renew(cache: OrderCache, connection: Connection, order_ids: Collection[str]) -> bool:
+    """Have the cache hold these as they are now; whether that was done."""
+    there = await cache.get([])
+    return there is not None and await cache.put(await shown(connection, order_ids), TTL, there.before) is not None
+
+
 async def renewed(settings: Settings, order_ids: Collection[str]) -> None:
     """For programs that change orders beside the workers, and end then: the cache holds these as they are now.
 
@@ -110,8 +116,7 @@ async def renewed(settings: Settings, order_ids: Collection[str]) -> None:
         connection = await postgres.connect(settings, "projector-cache")
         try:
             with postgres.translated():
-                there = await cache.get([]) if await cache.usable(_READY) else None
-                if there is None or not await cache.put(await shown(connection, order_ids), TTL, there.before):
+                if not (await cache.usable(_READY) and await renew(cache, connection, order_ids)):
                     _log.warning("cache_not_renewed", orders=len(order_ids))
         finally:
             connection.terminate()

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from api.app import Service, running, service
+from api.app import Pools, Service, running, service
 from schemas.errors import Refused
 from testkit.deadline import eventually
 from tests.support.commands import place
@@ -32,7 +32,9 @@ async def browsing(
     ours: Till, url: str, *, dev: bool = True, **settings: Any
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, Service]]:
     """A browser without scripts, and the service that it looks at."""
-    made = service(settings_of(url, api_tokens=(TOKEN,), **settings), ours.pool, ours.handler, SECRET, dev=dev)
+    made = service(
+        settings_of(url, api_tokens=(TOKEN,), **settings), Pools(ours.pool, ours.pool), ours.handler, SECRET, dev=dev
+    )
     transport = httpx2.ASGITransport(app=made.app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client, made
