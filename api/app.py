@@ -138,7 +138,7 @@ def service(
     console = Console(reads, sessions, history, settings.freshness_objective, pools.writes, cache)
     app.include_router(console_routes.router(console))
     app.include_router(order_queries.router(reads))
-    app.include_router(order_commands.router(handler, signer))
+    app.include_router(order_commands.router(handler, signer, freshness))
     openapi.install(app, order_commands.KINDS)
     gate = Gate(app, tokens, sessions.admit, certified=not dev and settings.api_tls_client_ca is not None)
     return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history)

@@ -50,6 +50,11 @@ HEADERS: dict[str, Json] = {
     "Cache-Control": _header("Keep it for yourself alone, and ask each time.", "private, no-cache"),
     "Age": _header("Seconds for which a cache of ours has had it.", "0", pattern="^[0-9]+$"),
     "X-Write-Token": _header("Names this version: who brings it to `GET /orders/{order_id}` sees no older.", TOKEN),
+    "X-Write-Token-Window": _header(
+        "Seconds for which a client that can't keep tokens does well to bring it, by the lag as it is.",
+        "5",
+        pattern="^[0-9]+$",
+    ),
     "Location": _header("Where the order is read.", "/orders/01970c2e-7b00-7000-8000-000000000001"),
     "Retry-After": _header("Seconds after which to try again.", "1", required=False, pattern="^[0-9]+$"),
     "WWW-Authenticate": _header("How to authenticate.", "Bearer"),

@@ -31,6 +31,7 @@ _EVERY = 1.0  # seconds between two looks
 _OLD = 10.0  # seconds after which what was last seen says nothing any more
 _ACQUIRE = 1.0
 _LONGEST = 30  # seconds of Retry-After
+_WINDOW = 3_600  # seconds that a client is told to keep a write token, at most
 
 
 class Freshness:
@@ -71,6 +72,14 @@ class Freshness:
         """Seconds after which what is missing should be there: what it is behind by now, and at least one."""
         status = self.status
         return 1 if status is None else min(max(math.ceil(status.staleness), 1), _LONGEST)
+
+    def token_window(self) -> int:
+        """Seconds after which readers most likely see a write of now without its token: twice what they are behind by,
+        and the objective besides; where nobody knows, the longest."""
+        status = self.status
+        if status is None:
+            return _WINDOW
+        return min(math.ceil(2 * status.staleness + self._settings.freshness_objective), _WINDOW)
 
     def told(self) -> dict[str, Any]:
         """The page `/freshness`. `objective_met` is None if nobody knows."""

@@ -16,6 +16,7 @@ from uuid_utils import uuid7
 from api import etags
 from api.described import Answer as Described
 from api.described import body_of, operation
+from api.freshness import Freshness
 from api.parameters import IdempotencyKey, IfMatch, Traceparent
 from api.paths import OrderId, Sku, quoted
 from api.problems import Problem
@@ -54,7 +55,10 @@ _PLACED = UUID("0d1b8a52-6a43-4c2e-9f0f-0b6b9a1a6f3c")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _ACCEPTED = Described(
-    "Accepted", "Done: the order has this version, and readers will see it.", ("Location", "X-Write-Token"), 202
+    "Accepted",
+    "Done: the order has this version, and readers will see it.",
+    ("Location", "X-Write-Token", "X-Write-Token-Window"),
+    202,
 )
 
 
@@ -91,7 +95,7 @@ Placing = Annotated[Asked, Depends(_placing)]
 Changing = Annotated[Asked, Depends(_changing)]
 
 
-def router(handler: CommandHandler, signer: Signer) -> APIRouter:
+def router(handler: CommandHandler, signer: Signer, freshness: Freshness) -> APIRouter:
     """`POST /orders` and what is below it."""
     made = APIRouter()
 
@@ -111,7 +115,7 @@ def router(handler: CommandHandler, signer: Signer) -> APIRouter:
             raise Problem(
                 412, "precondition-failed", "If-Match does not name the order as it stands", version=answer.version
             )
-        return _answered(answer, signer)
+        return _answered(answer, signer, freshness)
 
     @made.post(
         "/orders",
@@ -130,7 +134,7 @@ def router(handler: CommandHandler, signer: Signer) -> APIRouter:
         order_id = str(uuid7()) if key is None else str(uuid5(_PLACED, f"{asked.scope}\x1f{key}"))
         command = commands.read("place", order_id, await asked.request.body())
         answer = await handler.handle(command, key=asked.answered_under, traceparent=asked.traceparent)
-        return _answered(answer, signer)
+        return _answered(answer, signer, freshness)
 
     @made.delete(
         "/orders/{order_id}/lines/{sku}",
@@ -182,12 +186,13 @@ def _readable(traceparent: str | None) -> str | None:
     return traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else None
 
 
-def _answered(answer: Answer, signer: Signer) -> Response:
+def _answered(answer: Answer, signer: Signer, freshness: Freshness) -> Response:
     match answer:
         case Accepted():
             headers = {
                 "Location": f"/orders/{quoted(answer.order_id)}",
                 "X-Write-Token": signer.write_token(answer.order_id, answer.version),
+                "X-Write-Token-Window": str(freshness.token_window()),
             }
             body = {"order_id": answer.order_id, "version": answer.version, "repeated": answer.repeated}
             return Response(orjson.dumps(body), 202, headers, "application/json")
