@@ -97,7 +97,11 @@ class Orders:
 
 def as_summary(state: OrderState) -> dict[str, Any]:
     """The columns of `read_model.order_summary`, of an order that is not projected yet."""
-    shown = {name: value for name, value in vars(state).items() if name != "erased"}
+    shown = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in vars(state).items()
+        if name != "erased"
+    }
     lines = [line._asdict() for line in parse_lines(state.lines)]
     return {
         **shown,

@@ -28,13 +28,13 @@ commonName = supplied
 [leaf]
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
+extendedKeyUsage = serverAuth, clientAuth
 subjectAltName = {names}
 """
 
 
 class Certificate(NamedTuple):
-    """A server's: `chain` is its certificate alone, `key` its private key, `both` the two in one file."""
+    """A server's or a client's: `chain` is its certificate alone, `key` its private key, `both` the two in one file."""
 
     chain: Path
     key: Path

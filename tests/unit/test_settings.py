@@ -237,3 +237,24 @@ def test_a_kafka_client_is_given_what_the_settings_say() -> None:
     assert connection["ssl_context"].check_hostname
     plain: dict[str, Any] = load({}).kafka_connection()
     assert plain == {"bootstrap_servers": "localhost:9092", "security_protocol": "PLAINTEXT"}
+
+
+# TLS of the HTTP service
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PROJECTOR_API_TLS_CERT": "c.pem"},
+        {"PROJECTOR_API_TLS_KEY": "k.pem"},
+        {"PROJECTOR_API_TLS_CLIENT_CA": "ca.pem"},
+    ],
+)
+def test_a_part_of_what_tls_needs_is_refused(environment: dict[str, str]) -> None:
+    said = refusal(**environment)
+    assert "PROJECTOR_API_TLS_CERT" in said
+    assert "PROJECTOR_API_TLS_KEY" in said
+
+
+def test_without_certificates_it_serves_in_the_clear() -> None:
+    assert load({}).api_tls() is None
