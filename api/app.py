@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from api import openapi, order_commands, order_queries, problems
 from api.console import routes as console_routes
@@ -54,6 +54,7 @@ class Service:
     waiting: Waiting
     freshness: Freshness
     history: History
+    registry: CollectorRegistry
 
     async def run(self, stop: asyncio.Event) -> None:
         """Wait for news, look how fresh everything is and remember it, until told to stop."""
@@ -80,6 +81,8 @@ def service(
     freshness = Freshness(settings, pools.reads, registry)
     loader = OrderLoader(pools.reads, freshness, registry, cache)
     orders = Orders(loader, pools.writes, waiting, freshness, registry)
+    waits = Gauge("projector_api_waiting_requests", "Who waits for a version, streams too", registry=registry)
+    waits.set_function(lambda: waiting.count)
     app = FastAPI(
         title="order-projector",
         version=_VERSION,
@@ -141,7 +144,7 @@ def service(
     app.include_router(order_commands.router(handler, signer, freshness))
     openapi.install(app, order_commands.KINDS)
     gate = Gate(app, tokens, sessions.admit, certified=not dev and settings.api_tls_client_ca is not None)
-    return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history)
+    return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history, registry)
 
 
 def _tokens(settings: Settings, *, dev: bool) -> list[str] | None:

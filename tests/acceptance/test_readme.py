@@ -6,20 +6,20 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import typer
-from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from api.freshness import Freshness
+from api.app import service
 from cli.main import app
 from consumer.observation import Observation
 from consumer.read_models import READ_MODELS
 from producer.relay_observation import RelayObservation
 from producer.saga_observation import SagaObservation
-from runtime.settings import Settings
+from runtime.settings import Settings, load
 from schemas.migrate import migrations
 
 ROOT = Path(__file__).parents[2]
@@ -98,15 +98,9 @@ def test_every_read_model_is_tabled() -> None:
     assert tabled == [f"read_model.{model.name}" for model in READ_MODELS]
 
 
-def served() -> CollectorRegistry:
-    """What the HTTP service exports."""
-    registry = CollectorRegistry()
-    Freshness(Settings(), cast(Any, None), registry)
-    return registry
-
-
 def test_every_metric_is_tabled() -> None:
-    registries = (Observation().registry, RelayObservation().registry, SagaObservation().registry, served())
+    served = service(load({}), MagicMock(), MagicMock(), b"s" * 32, dev=True).registry
+    registries = (Observation().registry, RelayObservation().registry, SagaObservation().registry, served)
     exported = {metric.name: metric.type for registry in registries for metric in registry.collect()}
     names = [f"{name}_total" if kind == "counter" else name for name, kind in exported.items()]
     assert sorted(first_column(section(OPERATIONS, "## Metrics"))) == sorted(names)
