@@ -113,11 +113,11 @@ class OrderLoader:
         if missing:
             async with leased(self._pool, ACQUIRE) as connection:
                 read = await shown(connection, missing)
-            for order_id, entry in read.items():
+            for order_id, entry in read.orders.items():
                 self._freshness.seen(entry.generation)
                 found[order_id] = _found(entry, "read_model")
-            if self._cache is not None and there is not None:
-                self._fill(self._cache, read, there.before)
+            if self._cache is not None and there is not None and read.current:
+                self._fill(self._cache, read.orders, there.before)
         return found
 
     def _cached(self, batch: Mapping[str, _Asked], there: Mapping[str, Entry]) -> dict[str, Found]:

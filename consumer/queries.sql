@@ -278,7 +278,7 @@ DELETE FROM projector.dead_letters WHERE order_id = ANY($1::text[]);
 
 -- name: orders_shown
 -- Orders as readers see them, as JSON (money as decimal text, times in UTC), with the moment, all from one snapshot.
-SELECT s.order_id, s.version, g.generation, statement_timestamp() AS as_of,
+SELECT s.order_id, s.version, g.generation, statement_timestamp() AS as_of, pg_is_in_recovery() AS replica,
        (to_jsonb(s) || jsonb_build_object(
             'total', s.total::text, 'paid', s.paid::text, 'refunded', s.refunded::text
        ))::text AS body

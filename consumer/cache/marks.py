@@ -91,7 +91,7 @@ class Marks:
                     return False
                 read_before = [order_id for order_id in put.replaced if due[order_id] != ERASED]
                 if read_before:
-                    await self._cache.put(await shown(connection, read_before), TTL, put.before)
+                    await self._cache.put((await shown(connection, read_before)).orders, TTL, put.before)
         except ProjectorError:
             return False
         return True
@@ -100,7 +100,9 @@ class Marks:
 async def renew(cache: OrderCache, connection: Connection, order_ids: Collection[str]) -> bool:
     """Have the cache hold these as they are now; whether that was done."""
     there = await cache.get([])
-    return there is not None and await cache.put(await shown(connection, order_ids), TTL, there.before) is not None
+    if there is None:
+        return False
+    return await cache.put((await shown(connection, order_ids)).orders, TTL, there.before) is not None
 
 
 async def renewed(settings: Settings, order_ids: Collection[str]) -> None:

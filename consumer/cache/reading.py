@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from consumer.cache.entry import Entry
 from runtime.sql import Queries
@@ -14,12 +15,21 @@ TTL = 60.0  # seconds, where all is well
 _TTL_IN_TROUBLE = 5.0
 
 
-async def shown(connection: Connection, order_ids: Collection[str]) -> dict[str, Entry]:
-    """Those of these orders that are there: version, generation, moment and JSON of one snapshot."""
+class Shown(NamedTuple):
+    """Orders that are there, of one snapshot. `current`: not a replica's, of which nobody knows how far it is behind:
+    what it says may be older than every mark."""
+
+    orders: dict[str, Entry]
+    current: bool
+
+
+async def shown(connection: Connection, order_ids: Collection[str]) -> Shown:
+    """Those of these orders that readers see."""
     rows = await connection.fetch(_SQL["orders_shown"], list(order_ids))
-    return {
+    orders = {
         row["order_id"]: Entry(row["generation"], row["version"], row["as_of"], row["body"].encode()) for row in rows
     }
+    return Shown(orders, not any(row["replica"] for row in rows))
 
 
 async def generation(connection: Connection) -> int:

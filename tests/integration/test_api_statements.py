@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import httpx2
 
-from api.app import service
+from api.app import Pools, service
 from consumer.local import LocalProjection
 from consumer.read_models import READ_MODELS
 from producer.handler import CommandHandler
@@ -27,7 +27,7 @@ async def test_statements_are_a_fixed_set_and_carry_no_values(database_url: str)
 
     async with asyncpg.create_pool(database_url, min_size=1, max_size=4, init=recorded) as pool:
         handler = CommandHandler(pool, source=SOURCE, topic=TOPIC, project=LocalProjection(READ_MODELS))
-        made = service(settings_of(database_url), pool, handler, b"s" * 32, dev=True)
+        made = service(settings_of(database_url), Pools(pool, pool), handler, b"s" * 32, dev=True)
         transport = httpx2.ASGITransport(app=made.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             order = await ordinary(client)

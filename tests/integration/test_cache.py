@@ -170,7 +170,10 @@ class Database:
         return 1
 
     async def fetch(self, _: str, order_ids: Sequence[str]) -> list[dict[str, Any]]:
-        return [{"order_id": one, "generation": 1, "version": 6, "as_of": LATER, "body": "6"} for one in order_ids]
+        return [
+            {"order_id": one, "generation": 1, "version": 6, "as_of": LATER, "body": "6", "replica": False}
+            for one in order_ids
+        ]
 
 
 async def test_marks_that_can_not_be_made_are_made_later(server: Valkey, cache: OrderCache) -> None:

@@ -71,7 +71,14 @@ class Database:
             self.looks += 1
             as_of = self.began + timedelta(microseconds=self.looks)
             return [
-                {"order_id": one, "generation": 1, "version": self.version, "as_of": as_of, "body": f"{self.version}"}
+                {
+                    "order_id": one,
+                    "generation": 1,
+                    "version": self.version,
+                    "as_of": as_of,
+                    "body": f"{self.version}",
+                    "replica": False,
+                }
                 for one in order_ids
             ]
 

@@ -40,6 +40,13 @@ READS = (
         (_LOADER,),
     ),
     Mutant(
+        "what a replica says is kept",
+        "api/loading.py",
+        " and read.current",
+        "",
+        (_LOADER,),
+    ),
+    Mutant(
         "the last one to come stays in the cache",
         "consumer/cache/put.lua",
         "string.sub(there, 1, 54) < string.sub(entry, 1, 54)",

@@ -29,6 +29,7 @@ class Database:
         self.versions = versions
         self.looks: list[tuple[list[str], asyncio.Future[None]]] = []
         self.error: Exception | None = None
+        self.replica = False
 
     @asynccontextmanager
     async def acquire(self, timeout: float) -> AsyncIterator[Database]:
@@ -42,7 +43,14 @@ class Database:
         if self.error is not None:
             raise self.error
         return [
-            {"order_id": one, "generation": 2, "version": seen[one], "as_of": NOW, "body": "{}"}
+            {
+                "order_id": one,
+                "generation": 2,
+                "version": seen[one],
+                "as_of": NOW,
+                "body": "{}",
+                "replica": self.replica,
+            }
             for one in order_ids
             if one in seen
         ]
@@ -187,3 +195,16 @@ async def test_what_is_read_says_which_generation_readers_see() -> None:
     database.looks[0][1].set_result(None)
     await task
     assert freshness.generation == 2
+
+
+async def test_what_a_replica_says_is_kept_nowhere() -> None:
+    """Nobody knows how old it is: it may be older than the mark that was to keep it out."""
+    database, cache = Database(o=4), Copies()
+    database.replica = True
+    ours, _ = loader(database, cache)
+    [task] = asked(ours, "o")
+    await turn()
+    database.looks[0][1].set_result(None)
+    assert (await task).version == 4
+    await turn()
+    assert cache.put_in == []
