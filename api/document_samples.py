@@ -145,7 +145,7 @@ PROBLEMS: dict[int, tuple[tuple[str, str], ...]] = {
         ("invalid", "data.amount: Field required"),
         ("key-reused", "the idempotency key was used for another request"),
     ),
-    431: (("bad-request", "this is not HTTP, or its head is too large"),),
+    431: (("bad-request", "more than 32768 bytes of headers"),),
     500: (("internal", "something went wrong here"),),
     503: (
         ("not-yet", "the order is not at version 2 here yet"),

@@ -16,6 +16,7 @@ from api.problems import Problem
 
 MOST_BODY = 1024 * 1024 + 64 * 1024  # bytes: an event's data, and what is around it
 MOST_TARGET = 8 * 1024  # bytes of path and query
+MOST_HEADERS = 32 * 1024  # bytes
 BODY_SECONDS = 10.0
 
 # Those who wait and those who follow are as many as api.waiting takes.
@@ -49,14 +50,18 @@ def _kind(scope: Any) -> str:
     return "waiting" if waits else "ordinary"
 
 
-def too_large(scope: Any, headers: dict[bytes, bytes]) -> Problem | None:
-    """What is wrong with the size that a request says it has."""
+def check(scope: Any, headers: dict[bytes, bytes]) -> None:
+    """Raises Problem if the request is larger than may be, as far as its head says, or may be read in two ways."""
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_TARGET:
-        return Problem(414, "uri-too-long", f"more than {MOST_TARGET} bytes of path and query")
+        raise Problem(414, "uri-too-long", f"more than {MOST_TARGET} bytes of path and query")
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+        raise Problem(431, "bad-request", f"more than {MOST_HEADERS} bytes of headers")
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:20]) > MOST_BODY:
-        return Problem(413, "too-large", f"more than {MOST_BODY} bytes")
-    return None
+        raise Problem(413, "too-large", f"more than {MOST_BODY} bytes")
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        # A server before this one may go by the other, and take what one client sent for another's request.
+        raise Problem(400, "bad-request", "the body's length is said in two ways", {"Connection": "close"})
 
 
 class Limited:

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from api.limits import Limited, Places, too_large
+from api.limits import Limited, Places, check
 from api.paths import BadPath, routed
 from api.problems import Problem
 from runtime.http_connection import CERTIFICATE
@@ -72,9 +72,7 @@ class Gate:
         if isinstance(client, Problem):
             raise client
         scope["projector.client"] = client
-        problem = too_large(scope, headers)
-        if problem is not None:
-            raise problem
+        check(scope, headers)
 
     def _client(self, scope: Any, headers: dict[bytes, bytes]) -> str | Problem:
         """Who asks, as parts of digests: whose idempotency keys they are."""

@@ -68,7 +68,7 @@ WIRE = [
     b"\x00\xff\xfeC4NARY\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03C4NARY\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"GET /C4NARY HTTP/9.9\r\nHost: x\r\n\r\n",
+    b"GET /C4NARY HTTP/9.9\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"GET /C4NARY\r\n\r\n",
     b"GET  /C4NARY HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /C4NARY HTTP/1.1\r\n\r\n",
@@ -76,9 +76,9 @@ WIRE = [
     b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nC4NARY\r\n\r\n",
     b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nBad Name: C4NARY\r\n\r\n",
     b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nA: C4NARY\x00\r\n\r\n",
-    b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nA: " + b"C4NARY" * 20_000 + b"\r\n\r\n",
-    b"GET /C4NARY HTTP/1.1\r\nHost: x\r\n" + b"A: C4NARY\r\n" * 10_000 + b"\r\n",
-    b"GET /" + b"C4NARY" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nConnection: close\r\nA: " + b"C4NARY" * 20_000 + b"\r\n\r\n",
+    b"GET /C4NARY HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + b"A: C4NARY\r\n" * 10_000 + b"\r\n",
+    b"GET /" + b"C4NARY" * 20_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"CONNECT C4NARY:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"GET http://C4NARY/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -129,4 +129,6 @@ def to_be_refused(order: bytes, token: bytes) -> Iterator[bytes]:
     for method in (b"PUT", b"PATCH", b"TRACE", b"C4NARY", b"get"):
         yield request(method, b"/orders/%s" % order, token=token)
     yield request(b"POST", b"/orders", b"Content-Length: 99999999", token=token)
+    yield request(b"POST", b"/orders", b"Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n\r\n", token=token)
+    yield request(b"GET", b"/orders", b"A: " + b"C4NARY" * 10_000, token=token)
     yield request(b"POST", b"/orders", b"Idempotency-Key: " + b"k" * 201, body=b"{}", token=token)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.limits import MOST_BODY, MOST_TARGET, ORDINARY, STREAMS, WAITING
+from api.limits import MOST_BODY, MOST_HEADERS, MOST_TARGET, ORDINARY, STREAMS, WAITING
 from api.security import Gate
 from runtime.http_connection import CERTIFICATE
 
@@ -159,6 +159,8 @@ async def test_what_is_too_large_is_not_read() -> None:
     for length in (str(MOST_BODY + 1), "-1", "1e3", "9" * 100, "x"):
         assert await status(gate, scope(content_length=length)) == 413
     assert await status(gate, scope(content_length=str(MOST_BODY))) == 200
+    assert await status(gate, scope(a="x" * MOST_HEADERS)) == 431
+    assert await status(gate, scope(content_length="5", transfer_encoding="chunked")) == 400
 
 
 async def test_what_the_app_fails_with_is_not_told_to_the_server() -> None:
