@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from tests.mutations.engine import ENGINE
 from tests.mutations.fleet import FLEET
+from tests.mutations.http import HTTP
 from tests.mutations.letters import LETTERS
 from tests.mutations.mutant import Mutant
 from tests.mutations.prune import PRUNE
@@ -35,7 +36,7 @@ from tests.mutations.swap import SWAP
 from tests.mutations.verification import VERIFICATION
 from tests.mutations.write_side import WRITE_SIDE
 
-MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *WRITE_SIDE, *READS)
+MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *WRITE_SIDE, *READS, *HTTP)
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api import limits
 from api.limits import MOST_BODY, MOST_HEADERS, MOST_TARGET, ORDINARY, STREAMS, WAITING
 from api.security import Gate
 from runtime.http_connection import CERTIFICATE
@@ -161,6 +162,45 @@ async def test_what_is_too_large_is_not_read() -> None:
     assert await status(gate, scope(content_length=str(MOST_BODY))) == 200
     assert await status(gate, scope(a="x" * MOST_HEADERS)) == 431
     assert await status(gate, scope(content_length="5", transfer_encoding="chunked")) == 400
+
+
+async def reading(scope: Any, receive: Any, send: Any) -> None:
+    """An app that reads the body to its end, and then waits for the client to go."""
+    while (await receive())["more_body"]:
+        pass
+    await Entered()(scope, receive, send)
+    await receive()
+
+
+async def test_a_body_that_does_not_say_how_large_it_is_is_cut_off() -> None:
+    chunks = [b"x" * 2**16] * (MOST_BODY // 2**16)
+
+    async def more() -> dict[str, Any]:
+        return {"type": "http.request", "body": chunks.pop() if chunks else b"", "more_body": bool(chunks)}
+
+    assert await status(Gate(reading, None), scope(), more) == 200
+    chunks += [b"x" * 2**16] * (MOST_BODY // 2**16 + 1)
+    assert await status(Gate(reading, None), scope(), more) == 413
+
+
+async def test_a_body_has_its_time_and_what_comes_after_it_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.01)
+    never = asyncio.Event()
+
+    async def silent() -> dict[str, Any]:
+        await never.wait()
+        return {}
+
+    assert await status(Gate(reading, None), scope(), silent) == 408
+    came = iter([await nothing()])
+
+    async def then_silent() -> dict[str, Any]:
+        return next(came, None) or await silent()
+
+    asked = asyncio.ensure_future(status(Gate(reading, None), scope(), then_silent))
+    assert not (await asyncio.wait([asked], timeout=0.1))[0]
+    never.set()
+    assert await asked == 200
 
 
 async def test_what_the_app_fails_with_is_not_told_to_the_server() -> None:
