@@ -1,5 +1,5 @@
-"""The HTTP service against its own OpenAPI document, by schemathesis: good and bad requests of each kind, one by one and
-in chains, on a real database. No answer is a 5xx, and none is another than the document says: status, headers, content
+"""The HTTP service against its own OpenAPI document, by schemathesis: good and bad requests of each kind, alone and in
+chains, on a real database. No answer is a 5xx, and none is another than the document says: status, headers, content
 type, schema.
 
 `API_SEED=n` repeats a run.
