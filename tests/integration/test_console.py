@@ -265,3 +265,22 @@ async def test_a_part_that_may_not_be_read_says_so_and_the_others_are_there(
     text = plain(await page(client, "/"))
     assert "This service's login has no right to read this" in text
     assert "No event waits for its turn." in text
+
+
+async def test_a_database_that_hangs_keeps_nobody_waiting(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+
+    async def find(*_: Any, **__: Any) -> list[Any]:
+        await answered.wait()
+        return []
+
+    monkeypatch.setattr("consumer.letters.find", find)
+    monkeypatch.setattr("api.console.looking._PATIENCE", 0.2)
+    try:
+        text = plain(await page(client, "/"))
+        assert "PostgreSQL does not answer at the moment." in text
+        assert "No event waits for its turn." in text
+    finally:
+        answered.set()
