@@ -11,7 +11,7 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from api import documents
-from api.app import service
+from api.app import Pools, service
 from tests.support.commands import DATA, place
 from tests.support.write_side import Till, settings_of, till
 
@@ -28,7 +28,7 @@ class Shop(NamedTuple):
 @pytest_asyncio.fixture
 async def shop(database_url: str) -> AsyncIterator[Shop]:
     async with till(database_url, local=True) as ours:
-        made = service(settings_of(database_url), ours.pool, ours.handler, SECRET, dev=True)
+        made = service(settings_of(database_url), Pools(ours.pool, ours.pool), ours.handler, SECRET, dev=True)
         transport = httpx2.ASGITransport(app=made.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Shop(client, ours)
