@@ -114,7 +114,7 @@ async def test_head_is_get_without_the_body(shop: Shop) -> None:
     assert (await shop.client.head("/orders/o-1", headers={"If-None-Match": tagged})).status_code == 304
 
 
-@pytest.mark.parametrize("path", ["/orders/", "/orders/x/", "//orders", "/orders/x/dance/y", "/docs", "/redoc"])
+@pytest.mark.parametrize("path", ["/orders/", "/orders/x/", "/x//orders", "/orders/x/dance/y", "/docs", "/redoc"])
 async def test_other_paths_are_not_there(shop: Shop, path: str) -> None:
     answer = await shop.client.get(path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")

@@ -63,7 +63,8 @@ async def ordinary(client: httpx2.AsyncClient) -> str:
     page = (await client.get("/orders?limit=1")).json()
     assert (await client.get("/orders", params={"limit": 1, "cursor": page["next_cursor"]})).status_code == 200
     assert (await client.get("/fulfilment-queue")).status_code == 200
-    assert (await client.get("/health/ready")).status_code == 200
+    for path in ("/health/ready", "/", "/console/letters", f"/console/order?id={order['order_id']}"):
+        assert (await client.get(path)).status_code == 200
     return str(order["order_id"])
 
 
