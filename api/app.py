@@ -23,8 +23,8 @@ from api.counting import Counted, HeadAsGet
 from api.described import OPEN, Answer, operation
 from api.freshness import Freshness
 from api.loading import ACQUIRE, OrderLoader
-from api.order_queries import Reads
 from api.reading import SQL, Orders
+from api.reads import Reads
 from api.security import Gate
 from api.tokens import Signer
 from api.waiting import Waiting
@@ -88,6 +88,7 @@ def service(
         version=_VERSION,
         openapi_url=None,  # api.openapi serves it; and the framework's pages load scripts from elsewhere
         redirect_slashes=False,
+        telemetry={"metrics": False, "logs": False},
     )
     problems.install(app)
 
@@ -139,9 +140,9 @@ def service(
     reads = Reads(pools.reads, signer, waiting, freshness, orders)
     sessions, history = Sessions(signer, tokens), History()
     console = Console(reads, sessions, history, settings.freshness_objective, pools.writes, cache)
-    app.include_router(console_routes.router(console))
-    app.include_router(order_queries.router(reads))
+    app.include_router(order_queries.router(reads))  # first: what is asked most is looked for first
     app.include_router(order_commands.router(handler, signer, freshness))
+    app.include_router(console_routes.router(console))
     openapi.install(app, order_commands.KINDS)
     gate = Gate(app, tokens, sessions.admit, certified=not dev and settings.api_tls_client_ca is not None)
     return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history, registry)

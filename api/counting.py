@@ -19,6 +19,7 @@ class Counted:
 
     def __init__(self, app: _App, registry: CollectorRegistry) -> None:
         self._app = app
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "projector_api_requests", "Answers, by route and class of status", ["route", "status"], registry=registry
         )
@@ -38,12 +39,19 @@ class Counted:
 
         async def counted(message: Any) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", _NONE)
-                self._requests.labels(route, f"{message['status'] // 100}xx").inc()
-                self._seconds.labels(route).observe(time.perf_counter() - began)
+                counts, seconds = self._of(getattr(scope.get("route"), "path", _NONE), message["status"] // 100)
+                counts.inc()
+                seconds.observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, counted)
+
+    def _of(self, route: str, kind: int) -> tuple[Counter, Histogram]:
+        """Looked up by their labels once: that is most of what counting costs."""
+        found = self._known.get((route, kind))
+        if found is None:
+            found = self._known[route, kind] = self._requests.labels(route, f"{kind}xx"), self._seconds.labels(route)
+        return found
 
 
 class HeadAsGet:

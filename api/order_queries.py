@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
 
-import asyncpg
 import orjson
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from api import etags
-from api.described import Answer, operation, unchanged
-from api.freshness import Freshness
-from api.loading import ACQUIRE, Found
+from api import one_order
+from api.described import Answer, operation
 from api.parameters import (
     Cursor,
-    IfNoneMatch,
     LastEventId,
     Limit,
-    Minimum,
     OfCustomer,
     OfStatus,
     Since,
-    Token,
     Until,
-    Wait,
 )  # fmt: skip
 from api.paths import OrderId
 from api.problems import Problem
-from api.reading import SQL, Orders
-from api.tokens import InvalidToken, Signer, WriteToken
-from api.waiting import Waiting
-from runtime.postgres import leased
-from schemas.connection import Pool
+from api.reads import Reads
 from schemas.errors import ProjectorError
 
 _PING = 15.0  # seconds without an event after which a stream says that it lives
@@ -45,99 +32,11 @@ _SHOWN = ("Cache-Control", "Age")
 _LISTED = ("Cache-Control",)
 
 
-class Reads:
-    """What the routes share."""
-
-    def __init__(self, pool: Pool, signer: Signer, waiting: Waiting, freshness: Freshness, orders: Orders) -> None:
-        self.pool = pool
-        self.signer = signer
-        self.waiting = waiting
-        self.freshness = freshness
-        self.orders = orders
-
-    def token(self, text: str | None, order_id: str) -> WriteToken | None:
-        """The write that a reader wants to see; a token of another order says nothing about this one."""
-        if text is None:
-            return None
-        try:
-            found = self.signer.read_write_token(text)
-        except InvalidToken:
-            raise Problem(400, "invalid-token", "the write token is not one of ours") from None
-        return found if found.order_id == order_id else None
-
-    def after(self, of: str, cursor: str | None, otherwise: list[Any]) -> list[Any]:
-        """The key after which a page begins."""
-        if cursor is None:
-            return otherwise
-        try:
-            return self.signer.read_cursor(of, cursor)
-        except InvalidToken:
-            raise Problem(400, "invalid-cursor", "the cursor is not one of this list's") from None
-
-    async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with leased(self.pool, ACQUIRE) as connection:
-            return await connection.fetch(SQL[query], *arguments)
-
-    def staleness_ms(self, found: Found, age: float) -> int | None:
-        """How old what the reader sees may be: of a copy, by its age more than the read models, since what would have
-        replaced it may be lost. None if nobody knows."""
-        if found.source == "write_model":
-            return 0
-        behind = self.freshness.staleness_ms
-        return None if behind is None else behind + max(round(age * 1000), 0)
-
-    def page(self, name: str, rows: Sequence[asyncpg.Record], limit: int, next_cursor: str | None) -> Response:
-        """A page's JSON: rows as they came, where the next page begins, and how old it may be."""
-        told = orjson.dumps(
-            {
-                "next_cursor": next_cursor if len(rows) == limit else None,
-                "as_of": datetime.now(UTC),
-                "staleness_ms": self.freshness.staleness_ms,
-                "source": "read_model",
-            }
-        )
-        listed = b",".join(row["body"].encode() for row in rows)
-        body = b'{"' + name.encode() + b'":[' + listed + b"]," + told[1:]
-        return Response(body, media_type="application/json", headers={"Cache-Control": _CACHE})
-
-
 def router(reads: Reads) -> APIRouter:
     """`GET` of everything."""
     made = APIRouter()
 
-    @made.get(
-        "/orders/{order_id}",
-        **operation(
-            "order",
-            "Read an order",
-            "The read model as it stands, or, asked for, not older than a write or a version.",
-            "reads",
-            Answer("OrderAnswer", "The order, its version, and how old it may be.", ("ETag", "X-Write-Token", *_SHOWN)),
-            404,
-            responses=unchanged("ETag", "X-Write-Token", *_SHOWN),
-        ),
-    )
-    async def order(
-        order_id: OrderId,
-        min_version: Minimum = 0,
-        wait_ms: Wait = 0,
-        x_write_token: Token = None,
-        if_none_match: IfNoneMatch = None,
-    ) -> Response:
-        token = reads.token(x_write_token, order_id)
-        found = await reads.orders.read(order_id, token=token, minimum=min_version, wait=wait_ms / 1000)
-        age = (datetime.now(UTC) - found.as_of).total_seconds() if found.source == "cache" else 0.0
-        headers = {
-            "Cache-Control": _CACHE,
-            "Age": str(max(int(age), 0)),
-            "X-Write-Token": reads.signer.write_token(order_id, found.version),
-        }
-        if found.tag is not None:
-            headers["ETag"] = str(found.tag)
-            if if_none_match is not None and etags.unchanged(if_none_match, found.tag):
-                return Response(status_code=304, headers=headers)
-        body = found.body(reads.staleness_ms(found, age))
-        return Response(body, media_type="application/json", headers=headers)
+    one_order.add(made, reads)
 
     @made.get(
         "/orders",

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from api.console.looking import Looks, Surroundings
-from api.order_queries import Reads
 from api.problems import Problem
+from api.reads import Reads
 from schemas.errors import ProjectorError, Unstorable
 
 _MOST = 500  # events shown

@@ -15,8 +15,8 @@ from api.console.history import History
 from api.console.looking import MOST_LETTERS, SHOWN, Looks
 from api.console.rendering import HEADERS, Pages
 from api.console.session import SIGN_IN, Sessions, is_secure, local, same_origin
-from api.order_queries import Reads
 from api.problems import Problem
+from api.reads import Reads
 from consumer.cache.store import OrderCache
 from consumer.letters import Selection
 from consumer.verdicts import Reason
