@@ -28,6 +28,7 @@ from schemas.errors import ProjectorError
 _log = structlog.get_logger("projector.api.freshness")
 
 _EVERY = 1.0  # seconds between two looks
+_SELDOM = 8.0  # where looking fails
 _OLD = 10.0  # seconds after which what was last seen says nothing any more
 _ACQUIRE = 1.0
 _LONGEST = 30  # seconds of Retry-After
@@ -114,17 +115,20 @@ class Freshness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look, until told to stop."""
+        pause = _EVERY
         while not stop.is_set():
             try:
                 async with observer(self._settings) as consumer:
                     while not stop.is_set():
                         await self._look(consumer)
+                        pause = _EVERY
                         await first_of(stop, seconds=_EVERY)
             except ProjectorError as error:
                 if self._known:  # else the log has it already
                     _log.warning("freshness_unknown", error=str(error))
                 self._known = False
-                await first_of(stop, seconds=_EVERY)
+                await first_of(stop, seconds=pause)
+                pause = min(2 * pause, _SELDOM)  # Kafka's client has a line for the log each time
 
     async def _look(self, consumer: AIOKafkaConsumer) -> None:
         async with leased(self._pool, _ACQUIRE) as connection:
