@@ -177,6 +177,8 @@ def _expected_version(body: bytes) -> int | None:
     version = found.get("expected_version")
     if version is None:
         return None
+    if isinstance(version, float) and version.is_integer():
+        version = int(version)  # 1.0 is an integer to JSON Schema
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**63:
         raise InvalidCommand("expected_version: not a version")
     return version

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated
 
 from fastapi import Header, Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 MOST_WAIT = 10_000  # milliseconds
 MOST_ROWS = 500
 _LONGEST_KEY = 200
+
+
+def _day(text: str) -> str:
+    """pydantic would take a number of seconds for a day too."""
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("not a day like 2026-11-23")
+    return text
+
 
 IdempotencyKey = Annotated[
     str | None,
@@ -63,5 +72,11 @@ LastEventId = Annotated[
 Filter = Query(min_length=1, max_length=200, pattern=r"^[^\u0000]*$")
 OfCustomer = Annotated[str | None, Filter, Field(description="Only this customer's.", examples=["c-17"])]
 OfStatus = Annotated[str | None, Filter, Field(description="Only those of this status.", examples=["placed"])]
-Since = Annotated[date | None, Query(alias="from", description="The first day, in UTC.", examples=["2026-11-01"])]
-Until = Annotated[date | None, Query(alias="to", description="The last day, in UTC.", examples=["2026-11-30"])]
+Since = Annotated[
+    date | None,
+    Query(alias="from", description="The first day, in UTC.", examples=["2026-11-01"]),
+    BeforeValidator(_day),
+]
+Until = Annotated[
+    date | None, Query(alias="to", description="The last day, in UTC.", examples=["2026-11-30"]), BeforeValidator(_day)
+]

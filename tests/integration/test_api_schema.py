@@ -11,6 +11,7 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
@@ -20,13 +21,14 @@ from tests.support.fleet import ROOT
 from tests.support.http_service import TOKEN, HttpService, http_service
 
 SEED = int(os.environ.get("API_SEED") or secrets.randbelow(2**32))
-EXAMPLES = 30  # of each call at random; besides, the schemas' edges are tried one by one
+EXAMPLES = 15  # of each call at random; besides, the schemas' edges are tried one by one
 PATIENCE = 240  # seconds
 
 # What requests that are good by themselves may be answered with: the order may stand otherwise, or a key be taken. A
 # version that the order hasn't yet is 503, and right.
 CONFIG = f"""
 hooks = "tests/support/schema_hooks.py"
+generation.allow-x00 = false  # no text holds it, not even in members that nobody knows: the schema can't say so
 [headers]
 Authorization = "Bearer {TOKEN}"
 [checks.positive_data_acceptance]
@@ -48,9 +50,9 @@ async def test_no_answer_is_other_than_the_document_says(database_url: str, tmp_
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
     async with http_service(database_url) as service:
-        for history in STATES:
-            await order(service, *history)
+        orders = [await order(service, *history) for history in STATES for _ in range(5)]
         code, said = await schemathesis(
+            orders,
             f"--config-file={config}",
             "run",
             f"http://127.0.0.1:{service.port}/openapi.json",
@@ -66,24 +68,27 @@ async def test_no_answer_is_other_than_the_document_says(database_url: str, tmp_
     assert "request_failed" not in logged
     connection = await asyncpg.connect(database_url)
     try:  # it did ask for more than refusals
-        assert await connection.fetchval("SELECT count(*) FROM write_model.orders") > len(STATES)
+        assert await connection.fetchval("SELECT count(*) FROM write_model.orders") > len(orders)
+        assert await connection.fetchval("SELECT count(DISTINCT type) FROM write_model.outbox") > 8
     finally:
         await connection.close()
 
 
-async def order(service: HttpService, *history: str) -> None:
+async def order(service: HttpService, *history: str) -> str:
     """An order to which this has happened."""
     placed = (await service.client.post("/orders", json=place())).json()["order_id"]
     for step in history:
         answer = await service.client.post(f"/orders/{placed}/{step}", json=DATA[KINDS.get(step, step)] or {})
         assert answer.status_code == 202, answer.text
+    return str(placed)
 
 
-async def schemathesis(*arguments: str) -> tuple[int, str]:
+async def schemathesis(orders: Sequence[str], *arguments: str) -> tuple[int, str]:
     """Its exit code, and what it said."""
     process = await asyncio.create_subprocess_exec(
         *(str(Path(sys.executable).with_name("schemathesis")), *arguments),
         cwd=ROOT,
+        env={**os.environ, "ORDERS": ",".join(orders)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -34,6 +34,8 @@ QUERIES = [
     b"/orders?cursor=C4NARY", b"/orders?cursor=" + b"A" * 5000, b"/orders?cursor=%00", b"/orders?cursor=%C3%A9",
     b"/orders?customer_id=C4NARY%00", b"/orders?status=" + b"C4NARY" * 60, b"/fulfilment-queue?cursor=C4NARY",
     b"/products/p/sales?from=C4NARY", b"/products/p/sales?from=2026-13-45", b"/products/p/sales?to=infinity",
+    b"/products/p/sales?to=0",
+    b"/products/p/sales?from=20261123",
     b"/orders/x?min_version=-1", b"/orders/x?min_version=99999999999999999999", b"/orders/x?min_version=C4NARY",
     b"/orders/x?wait_ms=-1", b"/orders/x?wait_ms=600000", b"/orders/x/timeline?limit=501", b"/C4NARY", b"//orders",
     b"/orders/", b"/orders/x/confirm/", b"/orders?" + b"C4NARY=1&" * 1200,
