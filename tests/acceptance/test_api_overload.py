@@ -14,14 +14,16 @@ from tests.support.crowd import Crowd
 from tests.support.hostile import request
 from tests.support.http_service import TOKEN, HttpService, http_service
 
-# On the machine that this was written on one process answers some 600 reads a second.
-RATE, SECONDS = 1500.0, 5.0
+# One process answers some 500 reads a second, and lets 500 requests in at once.
+CLIENTS, RATE, SECONDS = 900, 1500.0, 6.0
 WAITING = 500
 MEGABYTE = 1024 * 1024
 
 
-def read(target: str) -> bytes:
-    return request(b"GET", target.encode(), token=TOKEN.encode())
+def read(target: str, *, keep: bool = False) -> bytes:
+    """A request, after which the connection is kept, or ends."""
+    asked = request(b"GET", target.encode(), token=TOKEN.encode())
+    return asked.replace(b"Connection: close\r\n", b"") if keep else asked
 
 
 async def latency(service: HttpService, target: str) -> float:
@@ -81,14 +83,16 @@ async def test_it_sheds_what_is_too_much_and_recovers(database_url: str) -> None
         used = []
         for _ in range(2):
             crowd, health = Crowd(), Crowd()
-            rush = asyncio.ensure_future(crowd.rush(service.port, read(order), rate=RATE, seconds=SECONDS))
+            rush = asyncio.ensure_future(
+                crowd.rush(service.port, read(order, keep=True), clients=CLIENTS, rate=RATE, seconds=SECONDS)
+            )
             while not rush.done():
                 assert await health.one(service.port, request(b"GET", b"/health/live")) == "200"
                 await asyncio.wait([rush], timeout=0.25)
             await rush
             used.append(process.memory_info().rss / MEGABYTE)
             assert set(crowd.answers) <= {"200", "503"}, crowd.answers
-            assert min(crowd.answers["200"], crowd.answers["503"]) > 100, crowd.answers  # it was too much indeed
+            assert min(crowd.answers["200"], crowd.answers["503"]) > 50, crowd.answers  # it was too much indeed
             assert not crowd.impatient, crowd.impatient[:3]
             assert crowd.p(99) < 10, crowd.p(99)
             assert max(health.seconds) < 5, health.seconds
