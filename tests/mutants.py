@@ -41,7 +41,7 @@ MUTANTS = (*ENGINE, *LETTERS, *FLEET, *REBUILD, *SWAP, *VERIFICATION, *PRUNE, *W
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE = 300  # seconds a mutant's tests may take
 _LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".*_cache", ".hypothesis", "__pycache__", ".projector")
-_PYTEST = ("-m", "pytest", "-x", "-rfE", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", "-x", "-rfE", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 _FAILED = re.compile(r"^FAILED \S*?::(.+?)(?: - .*)?$", re.MULTILINE)
 _PASSED = re.compile(r"\b[1-9]\d* passed\b")
 

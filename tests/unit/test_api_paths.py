@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_what_is_no_text_is_refused(raw: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_path_or_refused(raw: bytes) -> None:
     with suppress(BadPath):
-        assert routed(raw).encode()
+        assert not re.search("%(?!2[5Ff])", routed(raw))
 
 
 def app() -> FastAPI:
