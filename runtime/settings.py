@@ -176,7 +176,9 @@ class Settings(ApiSettings):
         "PROJECTOR_LOG_FORMAT", "auto", "`auto`: console on a terminal, else JSON"
     )
     allow_plaintext: bool = _named(
-        "PROJECTOR_ALLOW_PLAINTEXT", False, "Allow unencrypted connections to hosts other than this one"
+        "PROJECTOR_ALLOW_PLAINTEXT",
+        False,
+        "Allow unencrypted connections to other hosts, and the HTTP service to serve them in the clear",
     )
     failpoints: str = _named(
         "PROJECTOR_FAILPOINTS", "", "For fault tests: `name=action:when`, comma-separated; never in production"

@@ -80,6 +80,30 @@ async def test_a_path_that_is_no_text_is_refused(shop: Shop) -> None:
         assert (answer.status_code, answer.json()["type"]) == (400, "urn:projector:problem:invalid")
 
 
+# What is signed
+
+
+async def test_a_cursor_that_was_changed_is_refused(shop: Shop) -> None:
+    for number in range(3):
+        await shop.ours.tell(f"o-{number}", "place")
+    cursor = (await shop.client.get("/orders", params={"limit": 1})).json()["next_cursor"]
+    assert (await shop.client.get("/orders", params={"cursor": cursor})).status_code == 200
+    changed = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(len(cursor) - 1)]
+    for one in [*changed, cursor[:-2], cursor + "AAAA", cursor.upper(), cursor * 2]:
+        answer = await shop.client.get("/orders", params={"cursor": one})
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:projector:problem:invalid-cursor"), one
+    for path in ("/orders?status=placed&", "/fulfilment-queue?", "/orders/o-1/timeline?", "/products/sku-1/sales?"):
+        assert (await shop.client.get(f"{path}cursor={cursor}")).status_code == 400
+
+
+async def test_a_token_of_another_order_shows_nothing_of_either(shop: Shop) -> None:
+    [mine, other] = [await shop.client.post("/orders", json=place(customer=who)) for who in ("c-1", "c-2")]
+    await shop.ours.fetch("DELETE FROM projector.orders")
+    token = {"X-Write-Token": other.headers["X-Write-Token"]}
+    assert (await shop.client.get(mine.headers["Location"], headers=token)).status_code == 404
+    assert (await shop.client.get(other.headers["Location"], headers=token)).status_code == 200
+
+
 # Methods
 
 
