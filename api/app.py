@@ -36,6 +36,9 @@ from schemas.connection import Pool
 
 _VERSION = "0.1.0"
 _JSON = "application/json"
+_PAGES = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+_App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Pools(NamedTuple):
@@ -49,7 +52,8 @@ class Pools(NamedTuple):
 class Service:
     """The application, and what has to run beside it."""
 
-    app: Callable[[Any, Any, Any], Awaitable[None]]
+    app: _App
+    pages: _App  # health and metrics alone, for whoever asks: for a port that clients can't reach
     settings: Settings
     waiting: Waiting
     freshness: Freshness
@@ -145,7 +149,19 @@ def service(
     app.include_router(console_routes.router(console))
     openapi.install(app, order_commands.KINDS)
     gate = Gate(app, tokens, sessions.admit, certified=not dev and settings.api_tls_client_ca is not None)
-    return Service(HeadAsGet(Counted(gate, registry)), settings, waiting, freshness, history, registry)
+    return Service(HeadAsGet(Counted(gate, registry)), _pages(app), settings, waiting, freshness, history, registry)
+
+
+def _pages(app: FastAPI) -> _App:
+    async def pages(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in _PAGES:
+            await app(scope, receive, send)
+        else:
+            await problems.Problem(404, "not-found", "only health and metrics are here").response()(
+                scope, receive, send
+            )
+
+    return pages
 
 
 def _tokens(settings: Settings, *, dev: bool) -> list[str] | None:

@@ -16,7 +16,7 @@ from consumer.install import check_machinery
 from runtime import logs, postgres
 from runtime import service as process
 from runtime.hosts import is_loopback
-from runtime.http import serving
+from runtime.http import served_pages, serving
 from runtime.pulse import pulse
 from runtime.settings import Settings, load
 from schemas.errors import Refused
@@ -61,7 +61,11 @@ async def _api(stop: asyncio.Event, settings: Settings, host: str, port: int, *,
             async with pool.acquire() as connection:
                 await check_machinery(connection)
         made = service(settings, Pools(pool, reads), handler, secret, dev=dev, cache=cache)
-        async with running(made), serving(made.app, host, port, named="--port", crowd=_CROWD, tls=tls) as bound:
+        async with (
+            running(made),
+            served_pages(settings, made.pages),
+            serving(made.app, host, port, named="--port", crowd=_CROWD, tls=tls) as bound,
+        ):
             _log.info("api_served", host=host, port=bound, authenticated=not dev, encrypted=tls is not None)
             await stop.wait()
     _log.info("api_stopped", host=host, port=bound)

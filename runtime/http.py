@@ -75,10 +75,17 @@ async def serving(
 @asynccontextmanager
 async def served(settings: Settings, checks: Checks, registry: CollectorRegistry) -> AsyncIterator[None]:
     """Metrics and health on the process's own port, if it has one."""
+    async with served_pages(settings, pages(checks, registry)):
+        yield
+
+
+@asynccontextmanager
+async def served_pages(settings: Settings, app: Any) -> AsyncIterator[None]:
+    """The same for an app of the process's own."""
     if settings.metrics_port is None:
         yield
         return
-    async with serving(pages(checks, registry), settings.metrics_host, settings.metrics_port) as port:
+    async with serving(app, settings.metrics_host, settings.metrics_port) as port:
         _log.info("metrics_served", host=settings.metrics_host, port=port)
         yield
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
+from runtime.embedded.ports import free_port
 from tests.support.certificates import Authority, Certificate
 from tests.support.commands import place
 from tests.support.fleet import Member, projector
@@ -94,6 +95,21 @@ async def test_a_clients_certificate_is_what_is_needed(database_url: str, papers
         assert orders[0][0] != orders[1][0]  # whose key it is, the certificate says
         assert orders[2] == (orders[0][0], True)
         assert "Traceback" not in member.said()
+
+
+async def test_health_and_metrics_have_a_port_for_those_who_have_no_certificate(
+    database_url: str, papers: Papers
+) -> None:
+    port = free_port()
+    async with (
+        serving(database_url, **SECRET, **trusting_clients_of(papers), PROJECTOR_METRICS_PORT=port),
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as orchestrator,
+    ):
+        assert (await orchestrator.get("/health/live")).json() == {"live": True}
+        assert (await orchestrator.get("/health/ready")).json() == {"ready": True}
+        assert "projector_api_requests_total" in (await orchestrator.get("/metrics")).text
+        for path in ("/orders", "/freshness", "/openapi.json", "/health/live/", "/metrics%2F"):
+            assert (await orchestrator.get(path)).status_code == 404
 
 
 async def test_with_both_set_both_are_needed(database_url: str, papers: Papers) -> None:
