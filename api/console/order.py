@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from api.console.looking import Looks, Surroundings
+from api.console.looking import Looks, Part, Surroundings
 from api.problems import Problem
 from api.reads import Reads
 from schemas.errors import ProjectorError, Unstorable
@@ -37,7 +37,7 @@ class Shown:
 
     order: dict[str, Any] | None
     steps: Sequence[Step] = ()
-    around: Surroundings | None = None
+    around: Surroundings = Surroundings(None, None, Part([]))
     trouble: str | None = None
 
     @property

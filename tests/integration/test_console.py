@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import unescape
 from typing import Any
 
 import httpx2
@@ -78,7 +79,7 @@ async def page(client: httpx2.AsyncClient, path: str, **more: Any) -> str:
 
 def plain(html: str) -> str:
     """What there is to read."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)))
 
 
 async def test_every_page_is_whole_where_nothing_is_known(client: httpx2.AsyncClient) -> None:
@@ -99,7 +100,7 @@ async def test_what_is_parked_and_dead_is_shown_with_why_and_nothing_is_markup(
     _, bad = [one["id"] for one in await letters(fed)]
     assert "a 1 version 2, which has not come" in text  # its letter could not be read, so names no order
     assert f"b 1 version 2, which is letter {bad}" in text
-    assert "&lt;i&gt;c&lt;/i&gt; 1 version 1, which has not come" in text
+    assert "<i>c</i> 1 version 1, which has not come" in text
     assert "as an older version put it" in text
     assert "order.placed at version 2 on an order that is already placed" in text
     assert "<i>c" not in html
