@@ -111,6 +111,22 @@ class History:
         pairs = zip(self._numbers, now.offsets, then.offsets, strict=False)
         return {place: max(0.0, new - old) / seconds for place, new, old in pairs if not math.isnan(new - old)}
 
+    def still(self, place: Place) -> float:
+        """For how many seconds a partition has stood where it stands, as far as is known."""
+        number, now = self._numbers.get(place), self.last()
+        since = None if now is None else now.at
+        if number is None or now is None or since is None or now.lag is None:
+            return 0.0
+        for one in reversed(self._samples):
+            if one.lag is None or number >= len(one.offsets) or one.offsets[number] != now.offsets[number]:
+                break
+            since = one.at
+        return now.at - since
+
+    def most_rate(self) -> float:
+        """The most that was applied a second."""
+        return max((one.rate or 0.0 for one in self._samples), default=0.0)
+
     def columns(self, after: float = 0.0) -> dict[str, Any]:
         """What is newer than `after`, as what draws it wants it: a list per line, None where there is a gap."""
         samples = [one for one in self._samples if one.at > after]

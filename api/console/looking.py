@@ -23,7 +23,7 @@ from schemas.errors import ProjectorError, Refused
 
 _SQL = Queries("api", "console.sql")
 
-SHOWN = 20  # rows of a part on the first page
+SHOWN = 10  # rows of a part on the first page
 MOST_LETTERS = 200
 _FRESH = 1.0  # seconds for which what was read is given to others too
 _PATIENCE = 3.0  # seconds in which PostgreSQL has to answer; what it answers later nobody hears

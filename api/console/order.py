@@ -18,6 +18,8 @@ _MOST = 500  # events shown
 
 _MOMENTS = ("placed_at", "confirmed_at", "paid_at", "shipped_at", "delivered_at", "cancelled_at", "projected_at")
 
+_NOTHING = Surroundings(None, None, Part([]))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -37,7 +39,7 @@ class Shown:
 
     order: dict[str, Any] | None
     steps: Sequence[Step] = ()
-    around: Surroundings = Surroundings(None, None, Part([]))
+    around: Surroundings = _NOTHING
     trouble: str | None = None
 
     @property

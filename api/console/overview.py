@@ -11,7 +11,7 @@ from api.console.history import History, Minute, Place
 from api.console.words import span
 from consumer.freshness import PartitionStatus, Status
 
-_STILL = 0.5  # records a second below which a partition that is behind counts as standing still
+_STILL = 30.0  # seconds without a record applied after which a partition that is behind counts as standing still
 
 State = Literal["fresh", "behind", "unknown"]
 
@@ -32,7 +32,7 @@ class PartitionRow:
     of: PartitionStatus
     number: int | None
     rate: float | None
-    state: Literal["caught up", "catching up", "standing still", "behind"]
+    state: Literal["caught up", "catching up", "waiting", "standing still"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,10 @@ def partitions(status: Status, history: History) -> list[PartitionRow]:
     """By topic and number, so that a row stays where it is."""
     rates = history.rates()
     ordered = sorted(status.partitions, key=lambda one: (one.topic, one.partition))
-    return [_partition(one, history.number(_place(one)), rates.get(_place(one))) for one in ordered]
+    return [
+        PartitionRow(one, history.number(_place(one)), rates.get(_place(one)), _state(one, history, rates))
+        for one in ordered
+    ]
 
 
 def workers(rows: Iterable[PartitionRow]) -> list[WorkerRow]:
@@ -108,7 +111,7 @@ def trend(history: History) -> Trend:
         None if last is None else last.rate,
         max((one.lag for one in minutes), default=0),
         max((one.staleness for one in minutes), default=0.0),
-        max((one.rate for one in minutes), default=0.0),
+        history.most_rate(),
         minutes,
     )
 
@@ -124,12 +127,15 @@ def rebuild(row: Mapping[str, Any]) -> RebuildRow:
     return RebuildRow(row, running, share, rate, left)
 
 
-def _partition(one: PartitionStatus, number: int | None, rate: float | None) -> PartitionRow:
+def _state(
+    one: PartitionStatus, history: History, rates: Mapping[Place, float]
+) -> Literal["caught up", "catching up", "waiting", "standing still"]:
+    """A worker takes its partitions in turn, so for one of them nothing may happen for a while."""
     if not one.lag:
-        return PartitionRow(one, number, rate, "caught up")
-    if rate is None:
-        return PartitionRow(one, number, rate, "behind")
-    return PartitionRow(one, number, rate, "catching up" if rate >= _STILL else "standing still")
+        return "caught up"
+    if rates.get(_place(one)):
+        return "catching up"
+    return "standing still" if history.still(_place(one)) >= _STILL else "waiting"
 
 
 def _worker(name: str, rows: Sequence[PartitionRow]) -> WorkerRow:

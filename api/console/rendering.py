@@ -45,8 +45,10 @@ class Pages:
         self._templates.filters.update(
             ago=_ago,
             at=_at,
+            brief=words.brief,
             clock=words.clock,
             counted=words.counted,
+            money=words.money,
             number=words.number,
             span=words.span,
             spaced=lambda text: str(text).replace("_", " "),

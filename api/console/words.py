@@ -30,6 +30,17 @@ def span(value: float | timedelta) -> str:
     return f"{whole} s"
 
 
+def brief(seconds: float) -> str:
+    """A duration in its largest unit: `0.4 s`, `3 min`, `330 days`."""
+    return span(seconds) if seconds < 10 else _largest(seconds)
+
+
+def money(text: str) -> str:
+    """An amount with two places, or as many as it needs."""
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
 def number(value: float) -> str:
     """`1,234`; what is below ten and not whole keeps a place."""
     return f"{value:,.1f}" if value % 1 and value < 10 else f"{value:,.0f}"

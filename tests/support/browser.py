@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.support.saboteurs.needs import lacking
 
@@ -34,6 +34,11 @@ class Visit:
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+
+    def heard(self, line: ConsoleMessage) -> None:
+        """A line of the browser's console."""
+        if line.type in ("error", "warning"):
+            self.complaints.append(line.text)
 
     async def breaches(self) -> list[str]:
         """What axe-core finds wrong with the page for people who can't see, point, or tell colours apart."""
@@ -85,7 +90,7 @@ async def visit(browser: Browser, address: str, path: str = "/", **more: Any) ->
     context = await browser.new_context(base_url=address, **{"reduced_motion": "reduce", **more})
     try:
         found = Visit(await context.new_page())
-        found.page.on("console", lambda one: one.type in ("error", "warning") and found.complaints.append(one.text))
+        found.page.on("console", found.heard)
         found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
         await context.add_init_script(_WATCH)
         await found.page.goto(path)

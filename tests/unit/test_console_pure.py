@@ -140,6 +140,14 @@ def test_how_long(seconds: float | timedelta, told: str) -> None:
 
 
 def test_numbers_and_moments() -> None:
+    assert [words.brief(one) for one in (0, 0.44, 12.9, 200, 28_538_000)] == [
+        "0 s",
+        "0.4 s",
+        "12 s",
+        "3 min",
+        "330 days",
+    ]
+    assert [words.money(one) for one in ("121.4900", "0.0000", "5", "1.2345")] == ["121.49", "0.00", "5.00", "1.2345"]
     assert [words.number(one) for one in (0, 1234, 3.24, 1234.5, 2.0)] == ["0", "1,234", "3.2", "1,234", "2"]
     assert [words.counted(one, "letter") for one in (0, 1, 1000)] == ["0 letters", "1 letter", "1,000 letters"]
     assert words.moment(NOW.astimezone(tz=None)) == "1 Mar 2026, 12:00:00 UTC"
@@ -183,12 +191,22 @@ def test_partitions_and_workers_say_what_they_do() -> None:
     )
     assert [(row.of.partition, row.state) for row in rows] == [
         (0, "catching up"),
-        (1, "standing still"),
+        (1, "waiting"),
         (2, "caught up"),
-        (3, "behind"),
+        (3, "waiting"),
     ]
     found = [(one.name, one.partitions, one.lag, one.rate) for one in overview.workers(rows)]
     assert found == [("w-1", 2, 10, 500.0), ("w-2", 1, 4, 0.0)]
+
+
+def test_a_partition_counts_as_standing_still_after_a_while() -> None:
+    history = History()
+    for second in range(40):
+        history.add(100.0 + second, [stand(0, 9, offset=5 if second >= 10 else second), stand(1, 9, offset=7)])
+        rows = overview.partitions(status(partition(0, 9), partition(1, 9)), history)
+        states = [row.state for row in rows]
+        assert states[1] == ("standing still" if second >= 30 else "waiting")
+    assert (states[0], history.still(("t", 0)), history.still(("t", 9))) == ("waiting", 29.0, 0.0)
 
 
 def rebuild(**changed: Any) -> dict[str, Any]:

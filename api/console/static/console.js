@@ -93,6 +93,11 @@
     return `${text} ${unit}`;
   };
   const compact = new Intl.NumberFormat("en", { notation: "compact" });
+  // Where an axis of seconds may have its lines: at what is a round figure in some unit.
+  const ROUND = [
+    ...[1, 2, 5, 10, 20, 30], ...[1, 2, 5, 10, 20, 30].map((one) => one * 60), ...[1, 2, 4, 6, 12].map((one) => one * 3600),
+    ...[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].map((one) => one * 86400),
+  ];
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const duration = (seconds, most) => { // all of an axis in one unit
     const [size, unit] = UNITS.find(([one]) => most >= 3 * one) || [1, "s"];
@@ -112,8 +117,8 @@
     values.sort((one, other) => other[0] - one[0]);
     const time = new Date(plot.data[0][idx] * 1000).toISOString().slice(11, 19);
     const most = values[0];
-    const who = most && element.dataset.lines !== "rate" ? `, ${columns.places[most[1]]}` : "";
-    told.textContent = `${time}: ${most ? short(most[0], element.dataset.unit) + who : "not known"}`;
+    const who = most && element.dataset.lines !== "rate" ? `, partition ${columns.places[most[1]].split("/").at(-1)}` : "";
+    told.textContent = `${time}  ${most ? short(most[0], element.dataset.unit) + who : "not known"}`;
   }
 
   function draw(element) {
@@ -129,7 +134,7 @@
     }));
     const options = {
       width: element.clientWidth,
-      height: 170,
+      height: 160,
       legend: { show: false },
       focus: { alpha: 0.15 },
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "console" } },
@@ -139,8 +144,8 @@
         y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.08] },
       },
       axes: [
-        { ...axis, space: 70, values: (_, ticks) => ticks.map((one) => new Date(one * 1000).toISOString().slice(11, one % 60 ? 19 : 16)) },
-        { ...axis, size: 46, space: 34, values: (_, ticks) => ticks.map((one) => (element.dataset.unit === "s" ? duration(one, ticks.at(-1)) : compact.format(one))) },
+        { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((one) => new Date(one * 1000).toISOString().slice(11, one % 60 ? 19 : 16)) },
+        { ...axis, size: 50, space: 30, incrs: element.dataset.unit === "s" ? ROUND : undefined, values: (_, ticks) => ticks.map((one) => (element.dataset.unit === "s" ? duration(one, ticks.at(-1)) : compact.format(one))) },
       ],
       series: [{}, ...series],
       hooks: { setCursor: [(plot) => pointed(plot, element)] },
@@ -195,7 +200,7 @@
   }
 
   const sizes = new ResizeObserver((entries) => {
-    for (const { target } of entries) plots.get(target)?.setSize({ width: target.clientWidth, height: 170 });
+    for (const { target } of entries) plots.get(target)?.setSize({ width: target.clientWidth, height: 160 });
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const element of plots.keys()) draw(element); });
 
