@@ -97,6 +97,18 @@ async def test_a_letter_is_retried_by_keyboard_and_the_focus_is_not_lost(browser
     assert await scene.fed.value("SELECT version FROM read_model.order_summary WHERE order_id = 'a'") == 3
 
 
+async def test_looking_again_leaves_the_reader_where_they_are(browser: Browser, scene: Scene) -> None:
+    async with visit(browser, scene.address) as seen:
+        await seen.page.get_by_text("By the minute", exact=True).click()
+        await seen.tab_to(f"Retry letter {(await letters(scene.fed))[0]['id']}")
+        await seen.page.evaluate("window.kept = document.activeElement")
+        shown = seen.page.get_by_text("As of ")
+        before = await shown.inner_text()
+        await expect(shown).not_to_have_text(before)  # looked again
+        assert await seen.page.evaluate("window.kept === document.activeElement && kept.isConnected")
+        await expect(seen.page.get_by_role("table", name="The worst of each minute")).to_be_visible()
+
+
 async def test_the_last_letter_leaves_the_focus_at_their_heading(browser: Browser, scene: Scene) -> None:
     good, bad = [one["id"] for one in await letters(scene.fed)]
     await scene.fed.fetch("DELETE FROM projector.dead_letters WHERE id = $1", bad)
