@@ -22,6 +22,7 @@ from producer.saga_runner import SagaRunner
 from schemas.connection import Connection
 from testkit.databases import apply_migrations, create_database, drop_database, fresh_name
 from testkit.deadline import eventually
+from tests.integration.test_console import OURS, SCRIPT, browsing, page, plain
 from tests.integration.test_relay import relaying
 from tests.support.denied import DENIED
 from tests.support.engine import TOPIC, engine, placed
@@ -104,6 +105,16 @@ async def test_a_worker_does_all_its_work_and_an_operator_sees_it(shop: Shop, ka
     for command in (("status",), ("dead-letters", "list"), ("dead-letters", "show", "1")):
         told = await projector(*command, **where, DATABASE_URL=shop.url_as("operator"))
         assert told.code == 0, told.err
+
+
+async def test_the_console_shows_each_login_what_it_may_see_and_says_what_not(shop: Shop) -> None:
+    no_right = "Not to be seen: This service's login has no right to read this"
+    for login, unseen in (("api", 2), ("operator", 0)):
+        async with till(shop.url_as(login)) as ours, browsing(ours, shop.url_as(login)) as (client, _):
+            text = plain(await page(client, "/"))
+            assert (text.count(no_right), "There was none in this database." in text) == (unseen, True), login
+            told = await client.post("/console/letters/1/retry", headers={**OURS, **SCRIPT})
+            assert ("permission denied for table dead_letters" in told.text) is bool(unseen)
 
 
 async def test_an_operator_retries_and_discards_what_a_worker_has_buried(shop: Shop) -> None:
