@@ -22,6 +22,7 @@ from api.parameters import (
 )  # fmt: skip
 from api.paths import OrderId
 from api.problems import Problem
+from api.reading import SQL
 from api.reads import Reads
 from schemas.errors import ProjectorError
 
@@ -53,7 +54,7 @@ def router(reads: Reads) -> APIRouter:
     ) -> Response:
         of = f"orders {orjson.dumps([customer_id, status]).decode()}"
         [after] = reads.after(of, cursor, [None])
-        rows = await reads.rows("orders", customer_id, status, after, limit)
+        rows = await reads.rows(SQL["orders"], customer_id, status, after, limit)
         return reads.page("orders", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
 
     @made.get(
@@ -70,7 +71,7 @@ def router(reads: Reads) -> APIRouter:
     async def timeline(order_id: OrderId, limit: Limit = 100, cursor: Cursor = None) -> Response:
         of = f"timeline {order_id}"
         [after] = reads.after(of, cursor, [0])
-        rows = await reads.rows("timeline", order_id, after, limit)
+        rows = await reads.rows(SQL["timeline"], order_id, after, limit)
         if not rows and cursor is None:
             raise Problem(404, "not-found", "there is no such order")
         return reads.page("events", rows, limit, reads.signer.cursor(of, [rows[-1]["key"]]) if rows else None)
@@ -87,7 +88,7 @@ def router(reads: Reads) -> APIRouter:
         ),
     )
     async def customer(customer_id: OrderId) -> Response:
-        rows = await reads.rows("customer", customer_id)
+        rows = await reads.rows(SQL["customer"], customer_id)
         if not rows:
             raise Problem(404, "not-found", "there is no such customer")
         return reads.page("summaries", rows, 0, None)
@@ -111,7 +112,7 @@ def router(reads: Reads) -> APIRouter:
     ) -> Response:
         of = f"sales {orjson.dumps([sku, since, until]).decode()}"
         day, currency = reads.after(of, cursor, [None, None])
-        rows = await reads.rows("sales", sku, since, until, day, currency, limit)
+        rows = await reads.rows(SQL["sales"], sku, since, until, day, currency, limit)
         last = reads.signer.cursor(of, [rows[-1]["day"], rows[-1]["currency"]]) if rows else None
         return reads.page("days", rows, limit, last)
 
@@ -127,7 +128,7 @@ def router(reads: Reads) -> APIRouter:
     )
     async def queue(limit: Limit = 50, cursor: Cursor = None) -> Response:
         since, order_id = reads.after("queue", cursor, [None, None])
-        rows = await reads.rows("queue", since, order_id, limit)
+        rows = await reads.rows(SQL["queue"], since, order_id, limit)
         last = reads.signer.cursor("queue", [rows[-1]["ready_since"], rows[-1]["order_id"]]) if rows else None
         return reads.page("orders", rows, limit, last)
 

@@ -13,7 +13,7 @@ from fastapi import Response
 from api.freshness import Freshness
 from api.loading import ACQUIRE, Found
 from api.problems import Problem
-from api.reading import SQL, Orders
+from api.reading import Orders
 from api.tokens import InvalidToken, Signer, WriteToken
 from api.waiting import Waiting
 from runtime.postgres import leased
@@ -53,7 +53,7 @@ class Reads:
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         async with leased(self.pool, ACQUIRE) as connection:
-            return await connection.fetch(SQL[query], *arguments)
+            return await connection.fetch(query, *arguments)
 
     def staleness_ms(self, found: Found, age: float) -> int | None:
         """How old what the reader sees may be: of a copy, by its age more than the read models, since what would have

@@ -11,6 +11,7 @@ import orjson
 
 from api.console.looking import Looks, Part, Surroundings
 from api.problems import Problem
+from api.reading import SQL
 from api.reads import Reads
 from schemas.errors import ProjectorError, Unstorable
 
@@ -52,7 +53,7 @@ async def look(reads: Reads, looks: Looks, order_id: str) -> Shown:
     """Whatever there is of this order."""
     try:
         order = await _order(reads, order_id)
-        rows = await reads.rows("timeline", order_id, 0, _MOST) if order else []
+        rows = await reads.rows(SQL["timeline"], order_id, 0, _MOST) if order else []
         return Shown(order, _steps([orjson.loads(row["body"]) for row in rows]), await looks.around(order_id))
     except Unstorable:
         return Shown(None)  # no text that an order's id could be

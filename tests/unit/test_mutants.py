@@ -54,7 +54,7 @@ def test_tests_that_take_too_long_are_ended_and_catch_only_what_is_known_to_hang
         "    pathlib.Path('pid').write_text(str(child.pid))\n"
         "    child.wait()\n"
     )
-    ran = run(tmp_path, "t.py", patience=3)
+    ran = run(tmp_path, "t.py", patience=6)
     assert ran == Ran(None, "")
     with pytest.raises((ProcessLookupError, AssertionError)):
         _expect_alive(int((tmp_path / "pid").read_text()))

@@ -132,7 +132,7 @@ def test_load_reads_the_environment_it_is_given_and_no_other(monkeypatch: pytest
             "PROJECTOR_LANES": "0",
             "DATABASE_URL": FAR,
             "KAFKA_SASL_PASSWORD": "s3cret",
-            "REDIS_URL": "redis://:s3cret@h",
+            "REDIS_URL": "rediss://:s3cret@h",
         },
     ],
 )
@@ -141,7 +141,7 @@ def test_a_refusal_never_shows_a_secret(environment: dict[str, str]) -> None:
 
 
 def test_settings_never_show_a_secret() -> None:
-    settings = load({**SASL, "DATABASE_URL": f"{FAR}?sslmode=require", "REDIS_URL": "redis://:s3cret@h"})
+    settings = load({**SASL, "DATABASE_URL": f"{FAR}?sslmode=require", "REDIS_URL": "rediss://:s3cret@h"})
     for shown in (repr(settings), str(settings), str(settings.model_dump())):
         assert "s3cret" not in shown
         assert "hunter2" not in shown
