@@ -221,7 +221,8 @@ async def test_the_page_shows_how_it_is_and_how_it_was(
         await eventually(lambda: (made.history.columns()["lag"] or [0])[-1], 30)
         text = plain(await page(browser, "/"))
         assert "Behind by" in text
-        assert f"{topic}/11 " in text
+        assert f"Of topic {topic}" in text
+        assert re.search(r" 11 waiting \d", text)
         assert "nobody yet" in text
         found = (await browser.get("/console/history")).json()
         assert len(found["places"]) == len(found["lags"]) == 12

@@ -26,6 +26,16 @@
     due();
   });
 
+  // What became of a retry goes away by itself: the letter's row has it too.
+
+  const SHOWN = 15000; // milliseconds
+  let going;
+  said.classList.add("near");
+  const told = () => {
+    clearTimeout(going);
+    going = setTimeout(() => { if (!lost) said.replaceChildren(); }, SHOWN);
+  };
+
   // When the service can't be reached the page says so, and from when it is.
 
   let from = new Date();
@@ -76,7 +86,7 @@
 
   body.addEventListener("htmx:after:swap", (event) => {
     const source = event.detail.ctx.sourceElement;
-    if (source === live) { reached(); speak(); settled(); } else { look(); }
+    if (source === live) { reached(); speak(); settled(); } else { told(); look(); }
   });
 
   // Charts. The past comes with the first answer, then what is new.
