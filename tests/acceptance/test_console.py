@@ -109,6 +109,17 @@ async def test_looking_again_leaves_the_reader_where_they_are(browser: Browser, 
         await expect(seen.page.get_by_role("table", name="The worst of each minute")).to_be_visible()
 
 
+async def test_who_goes_on_elsewhere_after_a_retry_is_not_taken_back(browser: Browser, scene: Scene) -> None:
+    _, bad = [one["id"] for one in await letters(scene.fed)]
+    async with visit(browser, scene.address, "/console/letters") as seen:
+        await seen.page.get_by_role("button", name=f"Retry letter {bad}").click()
+        await expect(seen.page.locator(f"#letter-{bad}")).to_contain_text("2 times")
+        await seen.page.mouse.click(700, 28)  # where nothing can have the focus
+        await scene.fed.fetch("UPDATE projector.dead_letters SET attempts = 7 WHERE id = $1", bad)
+        await expect(seen.page.locator(f"#letter-{bad}")).to_contain_text("7 times")  # looked again
+        assert await seen.page.evaluate("!document.activeElement.closest('.retry')")
+
+
 async def test_the_last_letter_leaves_the_focus_at_their_heading(browser: Browser, scene: Scene) -> None:
     good, bad = [one["id"] for one in await letters(scene.fed)]
     await scene.fed.fetch("DELETE FROM projector.dead_letters WHERE id = $1", bad)

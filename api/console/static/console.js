@@ -66,6 +66,8 @@
   body.addEventListener("submit", (event) => {
     if (event.target.matches(".retry")) tried = buttons().indexOf(event.target.querySelector("button"));
   });
+  // Whoever has gone on elsewhere since then isn't fetched back.
+  for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, () => { tried = -1; }, true);
   const settled = () => {
     const left = buttons();
     if (tried >= 0 && (document.activeElement === body || !document.activeElement)) {
