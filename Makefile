@@ -61,6 +61,10 @@ test-faults-short: $(READY)
 test-faults: $(READY) ## Every fault of the matrix, the marked ones ten times (FAULT_SEED=n repeats a run)
 	FAULTS=full $(PYTEST) tests/faults
 
+.PHONY: test-true-reads
+test-true-reads: $(READY) ## 100,000 reads by 50 clients while workers die, the cache goes and read models are swapped
+	TRUE_READS=100000 $(PYTEST) -s tests/acceptance/test_true_reads.py
+
 .PHONY: soak
 soak: $(READY) ## Faults at random, one every 10 s, for MINUTES; then heal, drain, compare
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
