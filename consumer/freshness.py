@@ -18,6 +18,7 @@ from runtime.kafka import Ends, log_ends, observer, partitions_of, translated
 from runtime.settings import Settings
 from runtime.sql import Queries
 from schemas.connection import Connection
+from schemas.errors import Unavailable
 from schemas.events import Event
 from schemas.wire import decode
 
@@ -86,7 +87,7 @@ async def look(connection: Connection, settings: Settings, consumer: AIOKafkaCon
         one: rows[one]["next_offset"] if one in rows else ends[one].first for one in found
     }
     behind = {one: starts[one] for one in found if starts[one] < ends[one].end}
-    oldest = await _oldest(consumer, behind, ends)
+    oldest = await _oldest(consumer, behind, ends, rows)
     consumer.unsubscribe()
     now = datetime.now(UTC)
     partitions = [_partition(one, rows.get(one), starts[one], ends[one].end, oldest.get(one), now) for one in found]
@@ -146,10 +147,17 @@ def _partition(
 
 
 async def _oldest(
-    consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, Ends]
+    consumer: AIOKafkaConsumer,
+    starts: Mapping[TopicPartition, int],
+    ends: Mapping[TopicPartition, Ends],
+    rows: Mapping[tuple[str, int], Any],
 ) -> dict[TopicPartition, datetime]:
     """The time of the first unapplied event of each partition that is behind: a look at one record each. One whose
-    rest holds no record (a transaction's marker, records that were taken back) has none."""
+    rest holds no record (a transaction's marker, records that were taken back) has none.
+
+    Of a partition whose record doesn't come in time the last applied event's time is taken: that is a little earlier,
+    and never says that all is well. Raises Unavailable if there is no such event.
+    """
     if not starts:
         return {}
     consumer.assign(list(starts))
@@ -164,6 +172,11 @@ async def _oldest(
         for one, records in fetched.items():
             found.setdefault(one, _time(records[0]))
         left = [one for one in left if one not in found and await consumer.position(one) < ends[one].end]
+    for one in left:
+        before = rows[one]["last_event_at"] if one in rows else None
+        if before is None:
+            raise Unavailable(f"Kafka: what is to be applied next is not to be had within {_LOOK:.0f} s")
+        found[one] = before
     return found
 
 

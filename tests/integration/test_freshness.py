@@ -156,3 +156,15 @@ async def test_a_topic_that_is_not_there_is_named(
 ) -> None:
     with pytest.raises(Unavailable, match="no topic no-such-topic"):
         await freshness.status(database, settings_for(kafka_bootstrap, database_url, "no-such-topic"))
+
+
+async def test_a_partition_whose_next_record_does_not_come_in_time_is_not_said_to_be_fresh(
+    database: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "_LOOK", 0)
+    await stand(database, await send(settings, at(timedelta(hours=9)), at(timedelta(hours=3), "o-2")), back=1)
+    with pytest.raises(Unavailable, match="applied next"):
+        await freshness.status(database, settings)
+    await database.execute("UPDATE projector.checkpoints SET last_event_at = now() - interval '9 h'")
+    found = await freshness.status(database, settings)
+    assert (found.lag, round(found.staleness / 3600)) == (1, 9)  # at least as old as it is
