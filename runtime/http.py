@@ -23,6 +23,7 @@ _log = structlog.get_logger("projector.http")
 
 _GOODBYE = 1  # seconds for requests under way when the server is told to end
 _CROWD = 50  # connections at once of metrics and health: an orchestrator and a scraper ask, seldom
+_HANDSHAKE = 10.0  # seconds
 _OTHER_FILES = 200  # that a process has open beside its clients' connections
 
 
@@ -31,6 +32,21 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the process's main work (runtime.service)."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, for sockets that are open, but that a TLS handshake has less time than asyncio's minute: until
+        it is done nothing counts the connection."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def connection() -> HttpConnection:
+            return HttpConnection(config, self.server_state, self.lifespan.state)
+
+        limits: dict[str, Any] = {} if config.ssl is None else {"ssl_handshake_timeout": _HANDSHAKE}
+        self.servers = [
+            await loop.create_server(connection, sock=one, ssl=config.ssl, backlog=config.backlog, **limits)
+            for one in sockets or ()
+        ]
+        self.started = True
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from runtime.embedded.ports import free_port
 from tests.support.certificates import Authority, Certificate
 from tests.support.commands import place
 from tests.support.fleet import Member, projector
-from tests.support.http_service import KEYS, TOKEN, bearer, listens
+from tests.support.http_service import KEYS, TOKEN, bearer, listens, rest
 
 HERE = ("IP:127.0.0.1", "DNS:localhost")
 SECRET = {"PROJECTOR_API_SECRET": KEYS["PROJECTOR_API_SECRET"]}
@@ -124,6 +125,16 @@ async def test_with_both_set_both_are_needed(database_url: str, papers: Papers) 
         async with client(papers, port) as unknown:
             with pytest.raises(httpx2.TransportError):
                 await unknown.get("/orders", headers=bearer(TOKEN))
+
+
+async def test_nobody_holds_a_connection_by_a_handshake_that_does_not_end(database_url: str, papers: Papers) -> None:
+    async with serving(database_url, **SECRET, **trusting_clients_of(papers)) as (port, member):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x16\x03\x01\x02\x00")  # how one begins
+        async with asyncio.timeout(30):  # Python's own limit is twice that
+            assert await rest(reader) == b""
+        writer.close()
+        assert "Traceback" not in member.said()
 
 
 @pytest.mark.parametrize("options", [(), ("--dev",)])

@@ -56,6 +56,13 @@ HTTP = (
         (_TLS,),
     ),
     Mutant(
+        "a TLS handshake may take a minute",
+        "runtime/http.py",
+        '{"ssl_handshake_timeout": _HANDSHAKE}',
+        "{}",
+        (_TLS,),
+    ),
+    Mutant(
         "those who follow a stream take the places of ordinary requests",
         "api/limits.py",
         '.endswith("/stream")',
