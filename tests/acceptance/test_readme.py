@@ -44,7 +44,7 @@ def table(text: str) -> list[tuple[str, ...]]:
     """The rows of the first table, without its head."""
     body = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     lines = body[0].splitlines() if body else []
-    return [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines[2:]]
+    return [tuple(cell.strip() for cell in re.split(r" \|(?= )", line.strip("|"))) for line in lines[2:]]
 
 
 def first_column(text: str) -> list[str]:
@@ -89,7 +89,8 @@ def test_every_command_is_tabled() -> None:
 
 
 def test_what_is_not_there_yet_is_not_there() -> None:
-    promised = re.findall(r"`(projector [a-z-]+(?: [a-z-]+)?)`[:; ]", section(README, "### Not there yet"))
+    missing = section(README, "### Not there yet") if "### Not there yet" in README else ""
+    promised = re.findall(r"`(projector [a-z-]+(?: [a-z-]+)?)`[:; ]", missing)
     assert not (set(promised) - {"projector demo"}) & set(commands())
 
 
