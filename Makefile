@@ -43,7 +43,7 @@ test: test-unit test-integration test-acceptance test-faults-short ## All tests,
 
 .PHONY: test-unit
 test-unit: $(READY) ## Tests without I/O, and of the published contracts
-	$(PYTEST) tests/unit tests/contract
+	$(PYTEST) $(PARALLEL) tests/unit tests/contract
 
 .PHONY: test-integration
 test-integration: $(READY) ## Tests against one real service each

@@ -27,7 +27,7 @@ from tests.support.http_client import Answer, Client
 from tests.support.valkey import Valkey, valkey
 
 SEED = int(os.environ.get("FAULT_SEED", "7"))
-READS = int(os.environ.get("TRUE_READS", "5000"))
+READS = int(os.environ.get("TRUE_READS", "3000"))
 CLIENTS, SERVICES, WORKERS, ORDERS = 50, 3, 2, 40
 SECRET = "s" * 32
 
