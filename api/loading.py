@@ -87,7 +87,7 @@ class OrderLoader:
         asked = self._asked.setdefault(order_id, _Asked())
         asked.answers.append(answer)
         asked.at_least = max(asked.at_least, at_least)
-        if len(self._looks) < _LOOKS:
+        if sum(not look.done() for look in self._looks) < _LOOKS:  # one that has ended may not be tidied away yet
             look = asyncio.ensure_future(self._look())  # begins once all who can ask now have asked
             self._looks.add(look)
             look.add_done_callback(self._looks.discard)

@@ -71,14 +71,14 @@ class Orders:
             if written is not None and written.version >= token.version:
                 return written
         if minimum:
-            if await self._waiting.until(order_id, minimum, wait):
-                found = await self._loader.get(order_id, minimum)
-                if found is not None and found.version >= minimum:
+            if await self._waiting.until(order_id, least, wait):
+                found = await self._loader.get(order_id, least)
+                if found is not None and found.version >= least:
                     return found
             raise Problem(
                 503,
                 "not-yet",
-                f"the order is not at version {minimum} here yet",
+                f"the order is not at version {least} here yet",
                 {"Retry-After": str(self._freshness.retry_after())},
                 version=None if found is None else found.version,
             )

@@ -236,3 +236,18 @@ async def test_keys_of_two_clients_are_two(database_url: str) -> None:
                 headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "k"}
                 orders.add((await client.post("/orders", json=place(), headers=headers)).json()["order_id"])
     assert len(orders) == 2
+
+
+async def test_a_token_is_not_weakened_by_a_minimum_below_it(database_url: str) -> None:
+    """Where the write model doesn't have the order any more, a read model that is behind is no answer."""
+    async with till(database_url, local=True) as shown, till(database_url) as behind:
+        async with serving(shown, database_url) as (client, _):
+            order, _ = await placed(client)
+        async with serving(behind, database_url) as (client, _):
+            token = (await client.post(f"/orders/{order}/confirm")).headers["X-Write-Token"]
+            await behind.pool.execute("DELETE FROM write_model.orders")
+            found = await client.get(
+                f"/orders/{order}", params={"min_version": 1, "wait_ms": 50}, headers={"X-Write-Token": token}
+            )
+    assert found.status_code == 503
+    assert found.json()["version"] == 1

@@ -14,8 +14,9 @@ READS = (
     Mutant(
         "versions are not compared",
         "api/reading.py",
+        "        found = await self._loader.get(order_id, least)\n"
         "        if found is not None and found.version >= least:\n",
-        "        if found is not None:\n",
+        "        found = await self._loader.get(order_id, least)\n        if found is not None:\n",
         (_TRUE,),
     ),
     Mutant(
@@ -37,6 +38,13 @@ READS = (
         "api/loading.py",
         "_LOOKS = 2  #",
         "_LOOKS = 2_000  #",
+        (_LOADER,),
+    ),
+    Mutant(
+        "a look that has ended is waited for",
+        "api/loading.py",
+        "sum(not look.done() for look in self._looks) < _LOOKS",
+        "len(self._looks) < _LOOKS",
         (_LOADER,),
     ),
     Mutant(

@@ -16,7 +16,6 @@ class Turns:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._waiting: list[asyncio.Future[None]] = []
-        self._under_way = 0
         self._idle = asyncio.Event()
         self.taken = 0
 

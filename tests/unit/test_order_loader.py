@@ -211,3 +211,26 @@ async def test_what_a_replica_says_is_kept_nowhere() -> None:
     assert (await task).version == 4
     await turn()
     assert cache.put_in == []
+
+
+async def test_who_asks_again_when_both_looks_have_just_ended_is_answered() -> None:
+    """A look that has ended is none, though nobody has tidied it away yet: it will look for nobody any more."""
+    database = Database(a=1, b=2)
+    ours, _ = loader(database)
+
+    async def twice() -> int:
+        await ours.get("a")
+        found = await ours.get("a")
+        assert found is not None
+        return found.version
+
+    first = asyncio.ensure_future(twice())
+    await turn()
+    [second] = asked(ours, "b")
+    await turn()
+    for _, let_go in list(database.looks):
+        let_go.set_result(None)
+    await turn()
+    assert [orders for orders, _ in database.looks[2:]] == [["a"]]
+    database.looks[2][1].set_result(None)
+    assert (await first, (await second).version) == (1, 2)
