@@ -136,7 +136,7 @@ async def _statements(on: Stage, batches: Batches, events: int) -> None:
     _say("statements: µs per event, ms per call, calls, rows, WAL bytes per event, what")
     for row in rows[:16]:
         words = " ".join(row["query"].split())[:90]
-        cost = f"{row['ms'] / events * 1e3:8.2f} {row['ms'] / row['calls']:9.3f} {row['calls']:7,} {row['rows']:9,}"
+        cost = f"{row['ms'] / events * 1e3:8.2f} {row['ms'] / max(row['calls'], 1):9.3f} {row['calls']:7,} {row['rows']:9,}"
         _say(f"  {cost} {row['wal_bytes'] / events:8.1f}  {words}")
     _say(f"  {sum(row['ms'] for row in rows) / events * 1e3:8.2f} in all\n")
 
