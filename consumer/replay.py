@@ -19,7 +19,7 @@ from runtime.attempts import OnRetry, until_done
 from schemas.connection import Pool
 from schemas.errors import Unstorable
 from schemas.events import Decoded, Record
-from schemas.wire import decode
+from schemas.wire_batch import decode_all
 
 _TRIES = 6  # of a batch that is only judged; one that is applied is tried for as long as it takes
 
@@ -49,7 +49,7 @@ class Replay:
     async def take(self, records: Sequence[Record]) -> None:
         """The next records of the slice."""
         self.read += len(records)
-        items = [decode(record) for record in records]
+        items = decode_all(records)
         meant = [item for item in items if self._order_id in (None, item.order_id)]
         if meant:
             self.counts += await (self._applied(meant) if self._execute else self._judged(meant))

@@ -33,7 +33,7 @@ from runtime.service import together
 from runtime.settings import Settings
 from schemas.connection import Pool
 from schemas.errors import OutOfPlace, Unavailable
-from schemas.wire import decode
+from schemas.wire_batch import decode_all
 
 _log = structlog.get_logger("projector.worker")
 
@@ -144,7 +144,7 @@ class Worker:
 
     async def _batch(self, membership: Membership, batch: Batch) -> None:
         began = time.perf_counter()
-        items = [decode(record) for record in batch.records]
+        items = decode_all(batch.records)
         holds: Holds = {place: membership.holds[place] for place in batch.places}
         try:
             with membership.working():

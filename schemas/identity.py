@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from hashlib import sha1
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-46-9a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -26,6 +27,11 @@ def is_canonical(event_id: str) -> bool:
 def event_uuid(event_id: str) -> str:
     """The UUID, as text, under which the ledger keeps an event id."""
     return event_id if _CANONICAL(event_id) else _uuid5(event_id)
+
+
+def event_uuids(event_ids: Iterable[str]) -> list[str]:
+    """The same of many."""
+    return [event_id if _CANONICAL(event_id) else _uuid5(event_id) for event_id in event_ids]
 
 
 def _uuid5(name: str) -> str:

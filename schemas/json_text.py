@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from json.decoder import scanstring  # type: ignore[attr-defined]  # public in the module, not in typeshed
 from typing import Any, NoReturn
@@ -37,9 +37,11 @@ def exact(text: str) -> Any:
     number beyond `numeric`.
     """
     value = _loads(text)
-    for found in _texts(value):
-        if why := unstorable(found):
-            raise UnreadableEvent(f"a text {why}")
+    # Only an escape can put such a character into a text, and only brackets make it deep.
+    if "\\u" in text or text.count("[") + text.count("{") > _MAX_DEPTH:
+        for found in _texts(value):
+            if why := unstorable(found):
+                raise UnreadableEvent(f"a text {why}")
     return value
 
 
@@ -51,16 +53,31 @@ def lenient(text: str) -> Any:
     return value
 
 
-def looks_suspect(raw: bytes) -> bool:
-    """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`."""
+ESCAPES = b"\\u"  # all that may stand for a character by its number
+NUL = b"\\u0000"  # of these, what pydantic's reader lets through though PostgreSQL can't hold it
+
+
+def looks_suspect(raw: bytes, escapes: bytes = ESCAPES) -> bool:
+    """Whether bytes that a fast reader took may still hold what `jsonb` refuses; then ask `exact`.
+
+    `escapes`: NUL if it was pydantic's reader that took them, the whole of them. It refuses half a surrogate pair.
+    """
+    return len(raw) > _SURELY_SHORT or _holds_suspect(raw, escapes)
+
+
+def _holds_suspect(raw: bytes, escapes: bytes) -> bool:
     # `bytes in bytes` raises and drops an exception before it looks, which costs 0.8 µs; a number in bytes doesn't.
     return (
-        (_BACKSLASH in raw and raw.find(b"\\u") >= 0)
+        (_BACKSLASH in raw and raw.find(escapes) >= 0)
         or (_N in raw and raw.find(b"NaN") >= 0)
         or (_I in raw and raw.find(b"Infinity") >= 0)
-        or len(raw) > _SURELY_SHORT
         or raw.translate(_DIGITS_AS_ZEROS, b"+-").find(b"0e00000") >= 0
     )
+
+
+def any_looks_suspect(raws: Sequence[bytes], escapes: bytes = ESCAPES) -> bool:
+    """Whether one of them does, perhaps."""
+    return max(map(len, raws)) > _SURELY_SHORT or _holds_suspect(b"\n".join(raws), escapes)
 
 
 def unstorable(text: str) -> str | None:
@@ -100,6 +117,8 @@ def _skip(text: str, at: int) -> int:
 
 
 def _decimal(text: str) -> Decimal:
+    if len(text) <= _DIGITS_AFTER and "e" not in text and "E" not in text:
+        return Decimal(text)
     try:
         number = Decimal(text)
     except InvalidOperation:  # beyond even what Decimal can hold
@@ -122,9 +141,12 @@ def _without_input(error: ValueError) -> str:
     return "a number has too many digits"
 
 
+_EXACT = json.JSONDecoder(parse_float=_decimal, parse_constant=_not_json)
+
+
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, parse_float=_decimal, parse_constant=_not_json)
+        return _EXACT.decode(text)
     except RecursionError:
         raise UnreadableEvent("the JSON is nested too deeply") from None
     except ValueError as error:

@@ -7,6 +7,7 @@ refuses goes to the exact one, which either reads it or says in words what is wr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -23,10 +24,11 @@ _ABSENT = frozenset((b"", b"null"))
 _ADDRESS = "shipping_address"
 
 
-def read(event_type: str, schemaversion: int, raw: bytes) -> tuple[Any, str | None]:
+def read(event_type: str, schemaversion: int, raw: bytes, *, suspect: bool = True) -> tuple[Any, str | None]:
     """(data, its text). Data is None for a type that carries none, and for a type we don't know.
 
-    Raises UnreadableEvent with a reason a person can act on, and nothing else, whatever the bytes.
+    `suspect` is False of bytes that hold nothing that `json_text.looks_suspect` looks for. Raises UnreadableEvent with
+    a reason a person can act on, and nothing else, whatever the bytes.
     """
     validate = _VALIDATE_JSON.get(event_type)
     if validate is None:
@@ -37,10 +39,28 @@ def read(event_type: str, schemaversion: int, raw: bytes) -> tuple[Any, str | No
             text = raw.decode()
         except (ValidationError, UnicodeDecodeError):
             return _read_exactly(event_type, schemaversion, raw)
-        if json_text.looks_suspect(raw):
+        if suspect and json_text.looks_suspect(raw, json_text.NUL):
             json_text.exact(text)
         return data, text
     return _read_exactly(event_type, schemaversion, raw)
+
+
+def read_all(
+    event_types: Sequence[str], schemaversions: Sequence[int], raws: Sequence[bytes], odd: set[int]
+) -> tuple[list[Any], list[str | None]]:
+    """`read` of many: data and texts. The places of those that it refuses are added to `odd`."""
+    suspect = json_text.any_looks_suspect(raws, json_text.NUL)
+    datas: list[Any] = []
+    texts: list[str | None] = []
+    for event_type, version, raw in zip(event_types, schemaversions, raws, strict=True):
+        try:
+            data, text = read(event_type, version, raw, suspect=suspect)
+        except UnreadableEvent:
+            odd.add(len(datas))
+            data = text = None
+        datas.append(data)
+        texts.append(text)
+    return datas, texts
 
 
 def read_parsed(event_type: str, schemaversion: int, value: Any, text: str | None) -> tuple[Any, str | None]:
@@ -70,7 +90,7 @@ def _any_json(raw: bytes) -> str | None:
         text = raw.decode()
     except ValueError as error:
         raise UnreadableEvent(f"not JSON: {_words(error)}") from None
-    if json_text.looks_suspect(raw):
+    if json_text.looks_suspect(raw, json_text.NUL):
         json_text.exact(text)
     return text
 

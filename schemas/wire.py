@@ -36,7 +36,7 @@ def decode(record: Record) -> Decoded:
 
 
 # The headers that `decode` looks at of a record in CloudEvents' binary mode.
-_OF_BINARY = (
+OF_BINARY = (
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -46,19 +46,19 @@ _OF_BINARY = (
     "ce_time",
     "ce_schemaversion",
 )
-_SUBJECT = _OF_BINARY.index("ce_subject") + 1
+_SUBJECT = OF_BINARY.index("ce_subject") + 1
 
 Slim = tuple[bytes | None, ...]
-SLIM_WIDTH = 1 + len(_OF_BINARY)
+SLIM_WIDTH = 1 + len(OF_BINARY)
 
 
 def slim(record: Record) -> Slim | None:
     """All that `decode` needs of a record in CloudEvents' binary mode: its value and a few headers, a third of its
     size. None of any other record."""
     headers: Headers = dict(record.headers)
-    if record.value is None or "ce_specversion" not in headers or _says_structured(headers):
+    if record.value is None or "ce_specversion" not in headers or says_structured(headers):
         return None
-    return (record.value, *map(headers.get, _OF_BINARY))
+    return (record.value, *map(headers.get, OF_BINARY))
 
 
 def order_of_slim(slim: Slim) -> str | None:
@@ -71,7 +71,7 @@ def decode_slim(slim: Slim, record: Record) -> Decoded:
     `record` stands in the result for that one."""
     value, *found = slim
     assert value is not None
-    headers: Headers = dict(zip(_OF_BINARY, found, strict=True))
+    headers: Headers = dict(zip(OF_BINARY, found, strict=True))
     try:
         _not_too_long(value)
         return _binary(record, headers, value)
@@ -89,7 +89,7 @@ def key_text(key: bytes | None) -> str:
 
 def _event(record: Record, headers: Headers, value: bytes) -> Event:
     _not_too_long(value)
-    if _says_structured(headers):
+    if says_structured(headers):
         return _structured(record, _json_object(value), value)
     if "ce_specversion" in headers:
         return _binary(record, headers, value)
@@ -109,7 +109,7 @@ def _not_too_long(value: bytes) -> None:
         raise UnreadableEvent(f"{len(value)} bytes: an event has at most {MAX_BYTES}")
 
 
-def _says_structured(headers: Headers) -> bool:
+def says_structured(headers: Headers) -> bool:
     content_type = headers.get("content-type")
     return content_type is not None and content_type[:23].lower() == b"application/cloudevents"
 
@@ -226,7 +226,7 @@ def _whatever_names_it(record: Record, headers: Headers) -> tuple[str | None, st
     """(order id, event id) of a record that can't be read, as far as they can be: so that erasure finds it."""
     found: Mapping[str, Any] = {}
     value = record.value or b""
-    if len(value) <= MAX_BYTES and (_says_structured(headers) or b'"specversion"' in value):
+    if len(value) <= MAX_BYTES and (says_structured(headers) or b'"specversion"' in value):
         found = _object_or_nothing(value)
     return (
         _or_none("subject", headers.get("ce_subject"), found.get("subject")) or _key_or_none(record.key),

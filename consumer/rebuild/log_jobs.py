@@ -6,7 +6,7 @@ one partition keep their order; of orders that came through several partitions, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -29,7 +29,8 @@ from runtime.kafka import Ends, observer
 from runtime.settings import Settings
 from schemas.events import Event, Record, Tombstone
 from schemas.order import OrderState, evolve
-from schemas.wire import SLIM_WIDTH, decode, decode_slim, order_of_slim, slim
+from schemas.wire import SLIM_WIDTH, decode, order_of_slim, slim
+from schemas.wire_batch import decode_all_slim
 
 _AT_ONCE = 2_000  # records
 _LARGE = 24 * 1024 * 1024  # bytes of a range on disk: some 60,000 events, which take ten times as much in memory
@@ -133,7 +134,7 @@ class RangeJob:
                 for _, found in pieces(spill, part.number, span, _order_of, _PIECE, total):
                     rows = bulk.Rows(self.models)
                     events += len(found)
-                    items = [item for row in found if (item := _item(row)) is not None and item.order_id not in gone]
+                    items = [item for item in _items(found) if item.order_id not in gone]
                     if self.ledger:
                         await self._learn(numbers, items)
                     verdicts = judge(in_turn(items), {}, {}, ())
@@ -204,14 +205,19 @@ def _decoded(record: Record) -> Row | None:
     return (*item[:-1], *_origin(record)) if isinstance(item, Event | Tombstone) else None
 
 
-def _item(row: Row) -> Item | None:
-    """What was set aside, decoded; None if it can't be."""
-    origin = Origin(*row[-_ORIGIN:])
-    if len(row) == _SLIM:
-        item = decode_slim(row[:-_ORIGIN], origin)
-        return item if isinstance(item, Event) else None
-    fields = (*row[:-_ORIGIN], origin)
-    return Event._make(fields) if len(row) == _EVENT else Tombstone._make(fields)
+def _items(rows: Sequence[Row]) -> Iterator[Item]:
+    """What was set aside, decoded; without what can't be."""
+    slims = [row for row in rows if len(row) == _SLIM]
+    origins = [Origin._make(row[-_ORIGIN:]) for row in slims]
+    decoded = iter(decode_all_slim([row[:-_ORIGIN] for row in slims], origins))
+    for row in rows:
+        if len(row) == _SLIM:
+            item = next(decoded)
+            if isinstance(item, Event):
+                yield item
+        else:
+            fields = (*row[:-_ORIGIN], Origin._make(row[-_ORIGIN:]))
+            yield Event._make(fields) if len(row) == _EVENT else Tombstone._make(fields)
 
 
 def _order_of(row: Row) -> str:
