@@ -7,10 +7,11 @@ each change of owner, so a worker that has lost a partition without knowing it c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from runtime.packing import pack
 from runtime.postgres import affected
 from runtime.sql import Queries
 from schemas.connection import Connection
@@ -46,7 +47,7 @@ class Move(NamedTuple):
     @property
     def done(self) -> Hold:
         """The partition as its owner holds it after the step."""
-        return replace(self.hold, next_offset=self.next_offset)
+        return Hold(self.next_offset, self.hold.epoch, self.hold.shard)
 
 
 async def known(connection: Connection, topics: Iterable[str]) -> set[Place]:
@@ -69,15 +70,17 @@ async def take(connection: Connection, starts: Mapping[Place, int], owner: str) 
 
 async def advance(connection: Connection, moves: Sequence[Move]) -> None:
     """Move checkpoints on. Raises OutOfPlace if one of them isn't where its owner believes, or isn't its own."""
-    moved = await connection.execute(
-        _SQL["checkpoints_advance"],
-        [move.place.topic for move in moves],
-        [move.place.partition for move in moves],
-        [move.hold.epoch for move in moves],
-        [move.hold.next_offset for move in moves],
-        [move.next_offset for move in moves],
-        [move.last_event_at for move in moves],
+    packed = pack(
+        [
+            [move.place.topic for move in moves],
+            [str(move.place.partition) for move in moves],
+            [str(move.hold.epoch) for move in moves],
+            [str(move.hold.next_offset) for move in moves],
+            [str(move.next_offset) for move in moves],
+            [None if move.last_event_at is None else move.last_event_at.isoformat() for move in moves],
+        ]
     )
+    moved = await connection.execute(_SQL["checkpoints_advance"], packed.separator, packed.null, *packed.columns)
     if affected(moved) != len(moves):
         raise OutOfPlace("a checkpoint was moved, or its partition taken, by another worker")
 

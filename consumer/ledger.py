@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import asyncpg
 
@@ -17,7 +18,7 @@ from schemas.events import Event
 _SQL = Queries("consumer", "queries.sql")
 
 # Events from which COPY is the better insert: it costs PostgreSQL a sixth less, and two more round trips.
-_COPIED = 500
+COPIED = 500
 _MAX_SCHEMA_VERSION = 2**31 - 1  # CloudEvents' integers have 32 bits
 
 
@@ -83,10 +84,34 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
     transaction is to be rolled back."""
     if not events:
         return
+    with races_lost():
+        if len(events) < COPIED:
+            packed = pack(columns(events, numbers))
+            await connection.execute(APPEND, packed.separator, packed.null, *packed.columns)
+        else:
+            await copy(connection, HOME, "ledger", COPY_COLUMNS, copy_rows(events, numbers))
+
+
+@contextmanager
+def races_lost() -> Iterator[None]:
+    """That a row of the ledger is in already leaves the block as LostRace."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name != "ledger":
+            raise
+        raise LostRace("one of these events was applied by somebody else") from None
+
+
+APPEND = _SQL["ledger_append"]
+
+
+def columns(events: Sequence[Event], numbers: SourceNumbers) -> list[Sequence[str | None]]:
+    """Events (at least one) as the columns of APPEND, which are those of COPY_COLUMNS."""
     # One zip takes all fields apart in the time that two attributes take event by event.
     sources, ids, types, order_ids, versions, times, _, texts, uuids, schema_versions, _ = zip(*events, strict=True)
     numbered = {source: str(numbers[source]) for source in set(sources)}
-    columns: list[Sequence[str | None]] = [  # as COPY_COLUMNS
+    return [
         uuids,
         [numbered[source] for source in sources],
         [str(version) for version in versions],
@@ -97,14 +122,6 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
         texts,
         [None if version == 1 else str(min(version, _MAX_SCHEMA_VERSION)) for version in schema_versions],
     ]
-    try:
-        if len(events) < _COPIED:
-            packed = pack(columns)
-            await connection.execute(_SQL["ledger_append"], packed.separator, packed.null, *packed.columns)
-        else:
-            await copy(connection, HOME, "ledger", COPY_COLUMNS, list(zip(*columns, strict=True)))
-    except asyncpg.UniqueViolationError:
-        raise LostRace("one of these events was applied by somebody else") from None
 
 
 COPY_COLUMNS = (
@@ -120,19 +137,9 @@ COPY_COLUMNS = (
 )
 
 
-def copy_row(event: Event, source_no: str) -> list[str | None]:
-    """An event as a row of COPY_COLUMNS."""
-    return [
-        event.uuid,
-        source_no,
-        str(event.version),
-        event.time.isoformat(),
-        event.order_id,
-        event.type,
-        None if event.id == event.uuid else event.id,
-        event.data_text,
-        None if event.schema_version == 1 else str(min(event.schema_version, _MAX_SCHEMA_VERSION)),
-    ]
+def copy_rows(events: Sequence[Event], numbers: SourceNumbers) -> list[tuple[str | None, ...]]:
+    """Events as rows of COPY_COLUMNS."""
+    return list(zip(*columns(events, numbers), strict=True)) if events else []
 
 
 async def erase(connection: Connection, order_ids: Sequence[str]) -> None:
@@ -146,9 +153,14 @@ async def _among(
 ) -> set[Identity]:
     if not identities:
         return set()
-    sources, uuids = zip(*identities, strict=True)
-    numbered = {source: str(numbers[source]) for source in set(sources)}
-    by_number = {numbers[source]: source for source in numbered}
-    packed = pack([uuids, [numbered[source] for source in sources]])
+    by_number = {numbers[source]: source for source in {source for source, _ in identities}}
+    packed = pack(keys(identities, numbers))
     rows = await connection.fetch(_SQL[query], packed.separator, packed.null, *packed.columns)
     return {(by_number[row["source_no"]], row["event_uuid"]) for row in rows}
+
+
+def keys(identities: Sequence[Identity], numbers: SourceNumbers) -> list[Sequence[str]]:
+    """The ledger's keys of identities (at least one) as columns of texts: UUIDs and source numbers."""
+    sources, uuids = zip(*identities, strict=True)
+    numbered = {source: str(numbers[source]) for source in set(sources)}
+    return [uuids, [numbered[source] for source in sources]]

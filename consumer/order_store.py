@@ -8,14 +8,13 @@ parked event's order is written too. After a lost race the orders are locked fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
-from consumer.verdicts import Change
 from runtime.packing import pack
 from runtime.postgres import affected
 from runtime.sql import HOME, Queries
@@ -37,53 +36,69 @@ _UNIT_COUNT, *_MONEY_AT = (_TEXTS.index(name) for name in _NUMBERS)
 class Orders(dict[str, OrderState]):
     """States by order id, as read, with the revision that each had."""
 
-    def __init__(self, states: Mapping[str, OrderState], revisions: Mapping[str, int]) -> None:
-        super().__init__(states)
-        self.revisions = revisions
+    def __init__(self, rows: Iterable[asyncpg.Record], beside: Sequence[str] = ()) -> None:
+        """`rows` of `orders_read`, or such as have other columns beside its own."""
+        super().__init__()
+        self.revisions: dict[str, int] = {}
+        for row in rows:
+            state, revision = from_row(row, beside)
+            self[state.order_id] = state
+            self.revisions[state.order_id] = revision
 
 
 async def read(connection: Connection, order_ids: Iterable[str], *, hold: bool = False, schema: str = HOME) -> Orders:
     """The orders among these that exist. `hold` locks them all until the transaction ends, and makes those exist."""
     wanted = list(order_ids)
-    queries = _SQL.within(schema)
     if hold:
-        await connection.execute(queries["orders_hold"], wanted)
-    rows = await connection.fetch(queries["orders_read"], wanted)
-    states, revisions = {}, {}
-    for row in rows:
-        state, revision = from_row(row)
-        states[state.order_id] = state
-        revisions[state.order_id] = revision
-    return Orders(states, revisions)
+        await lock(connection, wanted, schema)
+    return Orders(await connection.fetch(_SQL.within(schema)["orders_read"], wanted))
+
+
+async def lock(connection: Connection, order_ids: Sequence[str], schema: str = HOME) -> None:
+    """Lock orders until the transaction ends, and make those exist."""
+    await connection.execute(_SQL.within(schema)["orders_hold"], order_ids)
 
 
 async def write(
-    connection: Connection, changes: Iterable[Change], revisions: Mapping[str, int], schema: str = HOME
+    connection: Connection, states: Sequence[OrderState], revisions: Mapping[str, int], schema: str = HOME
 ) -> None:
-    """Write what these changes leave behind. Raises LostRace if somebody else has written one of the orders."""
-    states = [change.after for change in changes]
+    """Write orders that had these revisions when they were read. Raises LostRace if somebody else has written one."""
     if not states:
         return
-    rows = [_row(state, revisions.get(state.order_id, 0) + 1) for state in states]
-    packed = pack(list(zip(*rows, strict=True)))
+    packed = pack(columns(states, revisions))
     written = await connection.execute(
         _SQL.within(schema)["orders_write"], packed.separator, packed.null, *packed.columns
     )
-    if affected(written) != len(states):
+    all_written(affected(written), states)
+
+
+def all_written(written: int, states: Sequence[OrderState]) -> None:
+    """Raises LostRace unless so many rows are all of these orders."""
+    if written != len(states):
         raise LostRace("another writer changed one of these orders")
+
+
+WRITE = _SQL["orders_write"]
 
 
 COPY_COLUMNS = (*_TEXTS, "revision", *_OTHERS)
 
 
-def copy_row(state: OrderState) -> list[str | None]:
-    """A state as a row of COPY_COLUMNS. Its first revision is its version: any number would do."""
-    return _row(state, state.version)
+def columns(states: Sequence[OrderState], revisions: Mapping[str, int]) -> list[Sequence[str | None]]:
+    """States (at least one) as the columns of WRITE, each with the revision after the one that it had."""
+    return _columns(states, [revisions.get(state.order_id, 0) + 1 for state in states])
 
 
-def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
-    """(state, revision) of a row of `orders_read`."""
+def copy_rows(states: Sequence[OrderState]) -> list[tuple[str | None, ...]]:
+    """States as rows of COPY_COLUMNS. Their first revision is their version: any number would do."""
+    return list(zip(*_columns(states, [state.version for state in states]), strict=True)) if states else []
+
+
+def from_row(row: asyncpg.Record, beside: Iterable[str] = ()) -> tuple[OrderState, int]:
+    """(state, revision) of a row of `orders_read`, or of one that has other columns beside its own."""
     found: dict[str, Any] = dict(row)
+    for name in beside:
+        del found[name]
     revision = found.pop("revision")
     for name in _NUMBERS:
         found[name] = int(found[name])
@@ -92,13 +107,17 @@ def from_row(row: asyncpg.Record) -> tuple[OrderState, int]:
     return state, revision
 
 
-def _row(state: OrderState, revision: int) -> list[str | None]:
-    """The state as texts, in the order of COPY_COLUMNS and `orders_write`."""
-    texts = list(_texts(state))
-    texts[_UNIT_COUNT] = str(texts[_UNIT_COUNT])
+def _columns(states: Sequence[OrderState], revisions: Sequence[int]) -> list[Sequence[str | None]]:
+    """The states as texts, column by column: COPY_COLUMNS, which are those of `orders_write`."""
+    texts: list[Sequence[Any]] = list(zip(*map(_texts, states), strict=True))
+    texts[_UNIT_COUNT] = [*map(str, texts[_UNIT_COUNT])]
     for place in _MONEY_AT:
-        texts[place] = money.text(texts[place])
-    version, erased, *moments = _others(state)
-    texts += (str(revision), str(version), "t" if erased else "f")
-    texts += [None if moment is None else moment.isoformat() for moment in moments]
-    return texts
+        texts[place] = [*map(money.text, texts[place])]
+    versions, erased, *moments = zip(*map(_others, states), strict=True)
+    return [
+        *texts,
+        [*map(str, revisions)],
+        [*map(str, versions)],
+        ["t" if one else "f" for one in erased],
+        *([None if moment is None else moment.isoformat() for moment in column] for column in moments),
+    ]

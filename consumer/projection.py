@@ -1,7 +1,7 @@
 """Decoded events into the database: the one path that live work, replay and local writes share.
 
 `Projection.apply` runs inside the caller's transaction and takes a constant number of statements, whatever the
-number of events: sources are known, then at most three reads, then one write per table.
+number of events: sources are known, then one look and, where it shows a need, more; then the writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumer import ledger, order_store, pending
+from consumer import batch_store, ledger, order_store, pending
+from consumer.batch_store import BatchStore
 from consumer.ledger import SourceNumbers
 from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
 from consumer.read_models import ReadModel
@@ -43,6 +44,7 @@ class Projection:
     def __init__(self, models: Sequence[ReadModel]) -> None:
         self.models = models
         self._store = ReadModelStore(models)
+        self._batches = BatchStore(self._store)
         self.sources = SourceNumbers()
 
     async def prepare(self, connection: Connection, items: Sequence[Decoded]) -> None:
@@ -56,13 +58,18 @@ class Projection:
 
         Careful work locks the orders first and asks the ledger about every identity, not only the doubtful ones.
         """
-        order_ids = {item.order_id for item in items if item.order_id is not None}
-        orders = await order_store.read(connection, order_ids, hold=careful)
+        order_ids = list({item.order_id for item in items if item.order_id is not None})
         events = [item for item in items if isinstance(item, Event)]
+        everyone = list({(event.source, event.uuid) for event in events})
+        if careful:
+            await order_store.lock(connection, order_ids)
+        orders, any_pending, any_waiting = await batch_store.look(connection, order_ids, everyone, self.sources)
         stands = {order_id: state.version for order_id, state in orders.items()}
-        known = await self._known(connection, events, stands, careful=careful)
+        known = await self._known(connection, events, stands, everyone if careful else None)
+        if any_pending:
+            known |= await ledger.pending(connection, everyone, self.sources)
         ready = {event.order_id for event in events if event.version == stands.get(event.order_id, 0) + 1}
-        waiting, spoilt = await self._waiting(connection, sorted(ready))
+        waiting, spoilt = await self._waiting(connection, sorted(ready) if any_waiting else [])
         stale = await self._stale(connection, waiting) if careful else []
         verdicts, delta = await self._decide(connection, items, orders, waiting, known)
         _bury(verdicts, spoilt)
@@ -70,15 +77,15 @@ class Projection:
         return _outcome(verdicts)
 
     async def _known(
-        self, connection: Connection, events: list[Event], stands: Mapping[str, int], *, careful: bool
+        self, connection: Connection, events: list[Event], stands: Mapping[str, int], doubtful: list[Identity] | None
     ) -> set[Identity]:
-        """Identities that are no news. The ledger is asked about events behind their turn alone: the insert itself
-        finds a known one among those that are in turn, and the batch is then done again, carefully."""
-        everyone = list({(event.source, event.uuid) for event in events})
+        """Identities that were applied. Unless it is said which ones are doubtful, the ledger is asked about events
+        behind their turn alone: the insert itself finds a known one among those that are in turn, and the batch is then
+        done again, carefully."""
         behind = [event for event in events if event.version <= stands.get(event.order_id, 0)] if stands else []
-        doubtful = everyone if careful else list({identity(event) for event in behind})
+        if doubtful is None:
+            doubtful = list({identity(event) for event in behind})
         known = await ledger.known(connection, doubtful, self.sources)
-        known |= await ledger.pending(connection, everyone, self.sources)
         unknown = [event for event in behind if identity(event) not in known]
         return known | await self._forgotten(connection, unknown)
 
@@ -148,17 +155,23 @@ class Projection:
         leaving: _Leaving,
         shard: int,
     ) -> None:
-        """Everything in one table order, so that two batches meet at the orders and nowhere else."""
+        """The orders first, so that two batches meet there and nowhere else."""
         touched = [change for change in verdicts.changes.values() if change.applied or change.held or change.erased]
         applied = [event for change in touched for event in change.applied]
-        await order_store.write(connection, touched, orders.revisions)
+        await self._batches.write(
+            connection,
+            [change.after for change in touched],
+            orders.revisions,
+            applied,
+            self.sources,
+            delta,
+            shard,
+        )
         if verdicts.erased:
             await ledger.erase(connection, [tombstone.order_id for tombstone in verdicts.erased])
-        await ledger.append(connection, applied, self.sources)
         await pending.unpark(connection, verdicts.unparked + leaving.stale, leaving.spoilt, self.sources)
         await pending.park(connection, verdicts.parked, self.sources)
         await pending.bury(connection, verdicts.letters, self.sources)
-        await self._store.write(connection, delta, shard)
 
 
 class _Leaving(NamedTuple):

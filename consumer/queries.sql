@@ -25,6 +25,29 @@ SELECT order_id, revision, version, erased, status, customer_id, customer_name, 
 FROM projector.orders
 WHERE order_id = ANY($1::text[]);
 
+-- name: batch_look
+-- What a batch asks first, in one round trip: its orders' state as it stands and, beside each, whether one of its
+-- identities may be parked or in dead letters and whether anything waits for one of these orders. One row at least.
+WITH u AS MATERIALIZED (
+    SELECT *
+    FROM unnest((string_to_array($3, $1, $2))[2:]::uuid[], (string_to_array($4, $1, $2))[2:]::integer[])
+        AS u (event_uuid, source_no)
+)
+SELECT f.pending, f.waiting,
+       o.order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,
+       lines::text AS lines, unit_count::text AS unit_count, trunc(total * 10000)::text AS total,
+       trunc(paid * 10000)::text AS paid, trunc(refunded * 10000)::text AS refunded,
+       shipping_address::text AS shipping_address, carrier, tracking_number, cancel_reason, placed_at,
+       confirmed_at, paid_at, shipped_at, delivered_at, cancelled_at, last_event_id, last_event_at
+FROM (
+    SELECT EXISTS (SELECT FROM u JOIN projector.parked_events AS p USING (event_uuid, source_no))
+           OR EXISTS (SELECT FROM u JOIN projector.dead_letters AS d USING (event_uuid, source_no)) AS pending,
+           EXISTS (
+               SELECT FROM projector.parked_events AS p WHERE p.order_id = ANY((string_to_array($5, $1, $2))[2:])
+           ) AS waiting
+) AS f
+LEFT JOIN projector.orders AS o ON o.order_id = ANY((string_to_array($5, $1, $2))[2:]);
+
 -- name: orders_hold
 -- Lock orders in key order, after a lost race, so that the second try can't lose again. One that doesn't exist yet
 -- gets a stub, which is locked as well. One that does is locked and not written (WHERE false).
@@ -307,8 +330,14 @@ RETURNING topic, partition, next_offset, epoch, shard;
 -- Move checkpoints on, each only from where its owner believes it stands, in its owner's epoch.
 WITH moves AS (
     SELECT *
-    FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::timestamptz[])
-        AS u (topic, partition, epoch, expected, next_offset, last_event_at)
+    FROM unnest(
+        (string_to_array($3, $1, $2))[2:],
+        (string_to_array($4, $1, $2))[2:]::integer[],
+        (string_to_array($5, $1, $2))[2:]::bigint[],
+        (string_to_array($6, $1, $2))[2:]::bigint[],
+        (string_to_array($7, $1, $2))[2:]::bigint[],
+        (string_to_array($8, $1, $2))[2:]::timestamptz[]
+    ) AS u (topic, partition, epoch, expected, next_offset, last_event_at)
 ),
 held AS MATERIALIZED (
     SELECT c.topic, c.partition

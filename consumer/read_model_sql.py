@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from consumer.read_models.kinds import Column, Contribution, ReadModel, Stored, Type
-from runtime.sql import HOME, Queries, quoted
+from runtime.sql import HOME, Queries, quoted, renumbered
 from schemas import money
 
 _TEMPLATES = Queries("consumer", "read_models.sql")
@@ -124,16 +124,29 @@ class TableSql:
 
 def together(tables: Sequence[TableSql]) -> str:
     """What writes a batch to all of them at once: the statements of `writing`, one after the other, from $3 on."""
+    return _TEMPLATES["together"].format(parts=", ".join(_parts(tables, 3, 0)))
+
+
+def batch(first: Sequence[tuple[str, int]], tables: Sequence[TableSql]) -> str:
+    """The same with other statements before it, whose rows are counted: each takes so many parameters from $3 on, which
+    follow one another here."""
+    after, parts = 3, []
+    for number, (statement, parameters) in enumerate(first):
+        parts.append(_part("counted_part", number, renumbered(statement, after - 3)))
+        after += parameters
+    return _TEMPLATES["batch"].format(parts=", ".join(parts + _parts(tables, after, len(first))))
+
+
+def _parts(tables: Sequence[TableSql], first: int, number: int) -> list[str]:
     statements: list[str] = []
-    first = 3
     for table in tables:
         theirs, first = table.writing(first)
         statements += theirs
-    parts = [
-        _TEMPLATES["part"].rstrip(";").format(name=f"part_{n}", statement=statement.rstrip(";"))
-        for n, statement in enumerate(statements)
-    ]
-    return _TEMPLATES["together"].format(parts=", ".join(parts))
+    return [_part("part", place, statement) for place, statement in enumerate(statements, number)]
+
+
+def _part(template: str, number: int, statement: str) -> str:
+    return _TEMPLATES[template].rstrip(";").format(name=f"part_{number}", statement=statement.rstrip(";"))
 
 
 def view_sql(name: str, body: str) -> str:

@@ -55,7 +55,8 @@ class ReadModelStore:
         self._documents = [model for model in stored if isinstance(model, Document)]
         self._contributions = [model for model in stored if isinstance(model, Contribution)]
         self._tables = {model.name: TableSql(model, schema) for model in (*self._contributions, *self._documents)}
-        self._sql = together([*self._tables.values()]) if stored else ""
+        self.tables = [*self._tables.values()]
+        self._sql = together(self.tables) if stored else ""
         # Placement and erasure always matter: before the one and after the other an order has no share and no row.
         self._watched = {model.name: attrgetter("placed_at", *model.depends_on) for model in stored}
 
@@ -74,30 +75,45 @@ class ReadModelStore:
 
     async def write(self, connection: Connection, delta: Delta, shard: int) -> None:
         """Write it, in the caller's transaction. `shard` is where the sums of this writer are kept."""
+        await self._put(connection, self.writing(delta, shard))
+
+    def writing(self, delta: Delta, shard: int) -> Writing:
+        """What `write` is going to write, as texts."""
         sums = {
             one.model.name: [(*key, *shares) for key, shares in one.sums.items() if any(shares)]
             for one in delta.contributions
         }
         rows = {one.model.name: one.rows for one in delta.documents}
         removed = {one.model.name: sorted(one.removed) for one in delta.documents}
-        await self.put(connection, sums | rows, removed, shard)
+        return self._writing(sums | rows, removed, shard)
+
+    def _writing(self, rows: Mapping[str, Rows], removed: Mapping[str, list[str]], shard: int) -> Writing:
+        return Writing(
+            {name: self._tables[name].columns(there) for name, there in rows.items() if there}, removed, shard
+        )
+
+    def parameters(self, writing: Writing, packed: Iterable[str]) -> list[Any]:
+        """Of the statements that write it all, from `writing.texts` packed."""
+        texts = iter(packed)
+        by_model = {name: [*islice(texts, len(theirs))] for name, theirs in writing.columns.items()}
+        found: list[Any] = []
+        for name, table in self._tables.items():
+            there: list[str | None] = [*by_model.get(name, [None] * len(table.names))]
+            found += [writing.shard, *there] if table.adds else [*there, writing.removed.get(name, [])]
+        return found
 
     async def put(
         self, connection: Connection, rows: Mapping[str, Rows], removed: Mapping[str, list[str]], shard: int
     ) -> None:
         """Add these rows (keys, then values) to the sums of a read model or write them to a document, by its name, and
         remove a document's rows by order id."""
-        columns = {name: self._tables[name].columns(there) for name, there in rows.items() if there}
-        if not columns and not any(removed.values()):
-            return
-        packed = pack([column for theirs in columns.values() for column in theirs])
-        texts = iter(packed.columns)
-        by_model = {name: [*islice(texts, len(theirs))] for name, theirs in columns.items()}
-        arguments: list[Any] = []
-        for name, table in self._tables.items():
-            there: list[str | None] = [*by_model.get(name, [None] * len(table.names))]
-            arguments += [shard, *there] if table.adds else [*there, removed.get(name, [])]
-        await connection.execute(self._sql, packed.separator, packed.null, *arguments)
+        await self._put(connection, self._writing(rows, removed, shard))
+
+    async def _put(self, connection: Connection, writing: Writing) -> None:
+        if writing.columns or any(writing.removed.values()):
+            packed = pack(writing.texts)
+            parameters = self.parameters(writing, packed.columns)
+            await connection.execute(self._sql, packed.separator, packed.null, *parameters)
 
     def _add_shares(self, delta: _ContributionDelta, moved: list[tuple[OrderState, OrderState]]) -> None:
         model = delta.model
@@ -136,6 +152,20 @@ class Delta:
 
     documents: list[_DocumentDelta]
     contributions: list[_ContributionDelta]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A difference as texts: columns of rows by read model, a document's order ids to be removed, the sums' shard."""
+
+    columns: Mapping[str, list[list[str | None]]]
+    removed: Mapping[str, list[str]]
+    shard: int
+
+    @property
+    def texts(self) -> list[list[str | None]]:
+        """All columns, one read model after the other."""
+        return [column for theirs in self.columns.values() for column in theirs]
 
 
 def add_shares(sums: dict[tuple[Any, ...], list[int]], model: Contribution, order: OrderState, sign: int) -> None:

@@ -66,6 +66,15 @@ ON CONFLICT ({keys}, shard) DO UPDATE SET {sums};
 -- A batch's writes to all read models: one round trip.
 WITH {parts} SELECT;
 
+-- name: batch
+-- A small batch's writes to everything, all at once: one round trip. The first two are the orders' and the ledger's, which
+-- are counted, and so done before the others.
+WITH {parts} SELECT (SELECT count(*) FROM part_0) AS orders, (SELECT count(*) FROM part_1) AS entries;
+
+-- name: counted_part
+-- One whose rows are counted.
+{name} AS ({statement} RETURNING 1);
+
 -- name: part
 -- One of them.
 {name} AS ({statement});

@@ -30,28 +30,33 @@ def pack(columns: Sequence[Sequence[str | None]]) -> Packed:
 
     Raises Unstorable where there are no two: never for a single event, which is too short to hold all characters.
     """
-    separator, null = _USUAL
-    joined = [_joined(column, separator, null) for column in columns]
-    if None in joined:
+    found = _packed(columns, *_USUAL)
+    if found is None:
         used = {character for column in columns for text in column if text is not None for character in text}
         free = islice((chr(code) for code in chain(*_CODES) if chr(code) not in used), 2)
         try:
             separator, null = free
         except ValueError:
             raise Unstorable(_TOO_COMPLEX) from None
-        joined = [_joined(column, separator, null) for column in columns]
-    return Packed(separator, null, [column for column in joined if column is not None])
+        found = _packed(columns, separator, null)
+        assert found is not None
+    return found
 
 
 # Unicode without NUL, which PostgreSQL can't hold, and without the halves of surrogate pairs, which are no characters.
 _CODES = (range(1, 0xD800), range(0xE000, 0x110000))
 
 
-def _joined(column: Sequence[str | None], separator: str, null: str) -> str | None:
-    """The column joined; None if one of its texts holds one of the two characters."""
-    nulls = column.count(None)
-    texts = [null if text is None else text for text in column] if nulls else column
-    joined = separator + separator.join(texts)  # type: ignore[arg-type]  # no None is left
-    if joined.count(separator) != max(len(column), 1) or joined.count(null) != nulls:
+def _packed(columns: Sequence[Sequence[str | None]], separator: str, null: str) -> Packed | None:
+    """The columns joined; None if one of their texts holds one of the two characters."""
+    joined, separators, nulls = [], 0, 0
+    for column in columns:
+        separators += len(column) or 1
+        missing = column.count(None)
+        nulls += missing
+        texts = [null if text is None else text for text in column] if missing else column
+        joined.append(separator + separator.join(texts))  # type: ignore[arg-type]  # no None is left
+    whole = "".join(joined)
+    if whole.count(separator) != separators or whole.count(null) != nulls:
         return None
-    return joined
+    return Packed(separator, null, joined)

@@ -100,6 +100,8 @@ async def pool(
             min_size=1,
             max_size=size,
             connection_class=_Stateless,
+            # A batch's write grows with the read models; above asyncpg's own limit it would be planned each time.
+            max_cacheable_statement_size=0,
             timeout=settings.connect_timeout,
             command_timeout=timeout + 5,  # the server's own limit goes first, and leaves the connection usable
             server_settings={

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 HOME = "projector"  # the schema that the queries name
 
+_PARAMETER = re.compile(r"\$([0-9]+)")
 _HEAD = re.compile(r"^-- name: (?P<name>[a-z0-9_]+)$", re.MULTILINE)
 
 
@@ -37,6 +38,11 @@ class Queries(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._text)
+
+
+def renumbered(statement: str, by: int, after: int = 2) -> str:
+    """The statement with its parameters, but for the first `after`, moved on by so many places."""
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + (by if int(found[1]) > after else 0)}", statement)
 
 
 def quoted(identifier: str) -> str:

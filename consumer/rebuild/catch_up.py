@@ -93,7 +93,8 @@ class CatchUp:
             delta = self._store.derive(changes)
         except ProjectionFailed as failure:
             raise Refused(str(failure)) from None
-        await order_store.write(connection, changes, shadow.revisions, self._schema)
+        states = [change.after for change in changes]
+        await order_store.write(connection, states, shadow.revisions, self._schema)
         await self._store.write(connection, delta, NOBODYS_SHARD)
         if self._ledger:
             await self._copy_history(connection, changes)

@@ -132,7 +132,7 @@ class RangeJob:
             total = sum(1 for _ in spill.read(part.number)) if spill.size(part.number) > _LARGE else 0
             async with connection.transaction():
                 for _, found in pieces(spill, part.number, span, _order_of, _PIECE, total):
-                    rows = bulk.Rows(self.models)
+                    rows = bulk.Rows(self.models, numbers)
                     events += len(found)
                     items = [item for item in _items(found) if item.order_id not in gone]
                     if self.ledger:
@@ -144,7 +144,7 @@ class RangeJob:
                         if change.after.version or change.after.erased:
                             rows.add(change.after)
                             if self.ledger:
-                                rows.enter(change.applied, numbers)
+                                rows.enter(change.applied)
                     await rows.copy(connection)
                 rows = bulk.Rows(self.models)
                 for order_id, version in gone.items():
@@ -208,7 +208,7 @@ def _decoded(record: Record) -> Row | None:
 def _items(rows: Sequence[Row]) -> Iterator[Item]:
     """What was set aside, decoded; without what can't be."""
     slims = [row for row in rows if len(row) == _SLIM]
-    origins = [Origin._make(row[-_ORIGIN:]) for row in slims]
+    origins = [Origin(*row[-_ORIGIN:]) for row in slims]
     decoded = iter(decode_all_slim([row[:-_ORIGIN] for row in slims], origins))
     for row in rows:
         if len(row) == _SLIM:
@@ -216,7 +216,7 @@ def _items(rows: Sequence[Row]) -> Iterator[Item]:
             if isinstance(item, Event):
                 yield item
         else:
-            fields = (*row[:-_ORIGIN], Origin._make(row[-_ORIGIN:]))
+            fields = (*row[:-_ORIGIN], Origin(*row[-_ORIGIN:]))
             yield Event._make(fields) if len(row) == _EVENT else Tombstone._make(fields)
 
 

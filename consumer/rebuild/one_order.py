@@ -22,7 +22,6 @@ from consumer.read_models.kinds import Contribution, Document, Stored
 from consumer.rebuild import shadow
 from consumer.rebuild.bulk import folded
 from consumer.rebuild.shadow import SQL
-from consumer.verdicts import Change
 from runtime import postgres
 from runtime.attempts import until_done
 from runtime.failpoints import Failpoints
@@ -77,7 +76,7 @@ async def _once(
             sums = await _put_sums(connection, stored, before, after)
             columns = tuple(name for name, value in vars(after).items() if _differ(name, vars(before)[name], value))
             if columns:
-                await order_store.write(connection, [Change(before, after)], found.revisions)
+                await order_store.write(connection, [after], found.revisions)
             await failpoints.reach("rebuild_order")
             return Mended(order_id, after.version, columns, documents, sums)
 

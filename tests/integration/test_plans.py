@@ -19,6 +19,7 @@ _KEYS = [["01900000-0000-7000-8000-000000000000"], [1]]
     ("query", "arguments"),
     [
         ("orders_read", [["a", "b"]]),
+        ("batch_look", [*_PACKED, " a b"]),
         ("ledger_known", _PACKED),
         ("pending_known", _PACKED),
         ("parked_waiting", [["a", "b"]]),

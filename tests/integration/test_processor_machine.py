@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
 import asyncpg
@@ -20,7 +21,7 @@ from consumer import reference
 from consumer.processor import Holds
 from schemas.errors import OutOfPlace
 from schemas.events import StoredRecord
-from tests.support.engine import Engine, attributes, placed
+from tests.support.engine import COPIED, Engine, attributes, copied_from, placed
 from tests.support.machine import play
 
 _ORDERS = ("a", "b", "c")
@@ -74,9 +75,11 @@ class _Machine(RuleBasedStateMachine):
         self._done: list[Any] = []
         self._applied: Counter[int] = Counter()
         self._zombie: Holds = {}
+        self._as = ExitStack()
 
-    @initialize()
-    def empty(self) -> None:
+    @initialize(copied=st.sampled_from((1, COPIED)))
+    def empty(self, copied: int) -> None:
+        self._as.enter_context(copied_from(copied))
         self._runner.run(self._truncate())
         self.engine = Engine(self._pool)
         for partition in range(3):
@@ -146,6 +149,9 @@ class _Machine(RuleBasedStateMachine):
         if batch:
             with pytest.raises(OutOfPlace):
                 self._runner.run(self.engine.apply(batch, self._zombie))
+
+    def teardown(self) -> None:
+        self._as.close()
 
     @invariant()
     def never_torn(self) -> None:

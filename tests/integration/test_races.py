@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import asyncpg
@@ -21,7 +21,14 @@ from schemas.errors import OutOfPlace
 from schemas.events import Decoded
 from schemas.wire import decode
 from testkit.deadline import eventually
-from tests.support.engine import TOPIC, Engine, attributes, engine, placed
+from tests.support.engine import COPIED, TOPIC, Engine, attributes, copied_from, engine, placed
+
+
+@pytest.fixture(params=[1, COPIED], ids=["copied", "in one statement"], autouse=True)
+def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Batches as large ones are written, and as small ones."""
+    with copied_from(request.param):
+        yield
 
 
 @pytest_asyncio.fixture

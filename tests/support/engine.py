@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
 
-from consumer import checkpoints, proof, reference
+from consumer import checkpoints, ledger, proof, reference
 from consumer.checkpoints import Place
 from consumer.processor import Holds, Processor
 from consumer.projection import Outcome, Projection
 from consumer.read_models import READ_MODELS, ReadModel
 from runtime.failpoints import Failpoints
 from schemas.events import StoredRecord
-from schemas.wire import decode
+from schemas.wire_batch import decode_all
 
 TOPIC = "orders.events"
+
+
+COPIED = ledger.COPIED
+
+
+@contextmanager
+def copied_from(events: int) -> Iterator[None]:
+    """From so many events on a batch is written as a large one."""
+    ledger.COPIED = events
+    try:
+        yield
+    finally:
+        ledger.COPIED = COPIED
 
 
 def attributes(
@@ -110,7 +123,7 @@ class Engine:
 
     async def apply(self, batch: Sequence[StoredRecord], holds: Holds | None = None) -> Outcome:
         """Apply a batch that follows on from the holds (or from somebody's outdated ones)."""
-        outcome, moved = await self.processor.process([decode(record) for record in batch], holds or self.holds)
+        outcome, moved = await self.processor.process(decode_all(batch), holds or self.holds)
         if holds is None:
             self.holds = moved
         return outcome
