@@ -70,7 +70,7 @@ class BatchStore:
             await self._models.write(connection, delta, shard)
             return
         orders = order_store.columns(states, revisions)
-        entries = ledger.columns(events, numbers) if events else []
+        entries = ledger.columns(events, numbers)
         writing = self._models.writing(delta, shard)
         packed = pack([*orders, *entries, *writing.texts])
         texts = iter(packed.columns)

@@ -89,7 +89,7 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
             packed = pack(columns(events, numbers))
             await connection.execute(APPEND, packed.separator, packed.null, *packed.columns)
         else:
-            await copy(connection, HOME, "ledger", COPY_COLUMNS, copy_rows(events, numbers))
+            await copy(connection, HOME, "ledger", COPY_COLUMNS, columns(events, numbers))
 
 
 @contextmanager
@@ -107,7 +107,9 @@ APPEND = _SQL["ledger_append"]
 
 
 def columns(events: Sequence[Event], numbers: SourceNumbers) -> list[Sequence[str | None]]:
-    """Events (at least one) as the columns of APPEND, which are those of COPY_COLUMNS."""
+    """Events as the columns of APPEND, which are those of COPY_COLUMNS; of none, none."""
+    if not events:
+        return []
     # One zip takes all fields apart in the time that two attributes take event by event.
     sources, ids, types, order_ids, versions, times, _, texts, uuids, schema_versions, _ = zip(*events, strict=True)
     numbered = {source: str(numbers[source]) for source in set(sources)}
@@ -135,11 +137,6 @@ COPY_COLUMNS = (
     "data",
     "schema_version",
 )
-
-
-def copy_rows(events: Sequence[Event], numbers: SourceNumbers) -> list[tuple[str | None, ...]]:
-    """Events as rows of COPY_COLUMNS."""
-    return list(zip(*columns(events, numbers), strict=True)) if events else []
 
 
 async def erase(connection: Connection, order_ids: Sequence[str]) -> None:

@@ -89,9 +89,9 @@ def columns(states: Sequence[OrderState], revisions: Mapping[str, int]) -> list[
     return _columns(states, [revisions.get(state.order_id, 0) + 1 for state in states])
 
 
-def copy_rows(states: Sequence[OrderState]) -> list[tuple[str | None, ...]]:
-    """States as rows of COPY_COLUMNS. Their first revision is their version: any number would do."""
-    return list(zip(*_columns(states, [state.version for state in states]), strict=True)) if states else []
+def first_columns(states: Sequence[OrderState]) -> list[Sequence[str | None]]:
+    """States as COPY_COLUMNS; of none, none. Their first revision is their version: any number would do."""
+    return _columns(states, [state.version for state in states]) if states else []
 
 
 def from_row(row: asyncpg.Record, beside: Iterable[str] = ()) -> tuple[OrderState, int]:

@@ -56,16 +56,14 @@ class TableSql:
         )
 
     def columns(self, rows: Sequence[Sequence[Any]]) -> list[list[str | None]]:
-        """Rows (at least one; keys, then values) as texts, column by column."""
-        found = []
+        """Rows (keys, then values) as texts, column by column; of none, none."""
+        found: list[list[str | None]] = []
+        if not rows:
+            return found
         for column, values in zip(self._all, zip(*rows, strict=True), strict=True):
             text = _STORAGE[column.type].text
             found.append([None if value is None else text(value) for value in values])
         return found
-
-    def texts(self, rows: Sequence[Sequence[Any]]) -> list[tuple[str | None, ...]]:
-        """Rows (keys, then values) as texts, row by row."""
-        return list(zip(*self.columns(rows), strict=True)) if rows else []
 
     def writing(self, first: int) -> tuple[list[str], int]:
         """The statements that write a batch, with parameters from $`first` on, and the number of the first one after.

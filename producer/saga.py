@@ -63,12 +63,17 @@ class Step(NamedTuple):
 
 
 # A process needs none of it, and what isn't there needn't be erased.
-_PERSONAL = {"customer_id": None, "customer_name": None, "customer_email": None, "shipping_address": None}
+_PERSONAL: dict[str, Any] = {
+    "customer_id": None,
+    "customer_name": None,
+    "customer_email": None,
+    "shipping_address": None,
+}
 
 
 def react(saga: Saga, event: Event, terms: Terms) -> Step:
     """What the next event of the order leads to."""
-    now = replace(saga, order=evolve(saga.order, event).changed(_PERSONAL))
+    now = replace(saga, order=replace(evolve(saga.order, event), **_PERSONAL))
     reaction = _REACTIONS.get(event.type)
     return Step(now, []) if reaction is None else reaction(now, event, terms)
 

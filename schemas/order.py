@@ -70,11 +70,10 @@ class OrderState:
     last_event_id: str | None = None
     last_event_at: datetime | None = None
 
-    def changed(self, changes: dict[str, Any]) -> OrderState:
-        """A copy with some fields changed: what dataclasses.replace does, in a quarter of its time."""
+    def copy(self) -> OrderState:
+        """What dataclasses.replace makes without changes, in a quarter of its time."""
         new = object.__new__(OrderState)
         new.__dict__.update(self.__dict__)
-        new.__dict__.update(changes)
         return new
 
 
@@ -87,24 +86,24 @@ def evolve(state: OrderState, event: Event) -> OrderState:
     Raises InvalidHistory for anything but `order.placed` on an order not yet placed, and for `order.placed` on
     one that is. A type we don't know moves the version on and changes nothing else.
     """
-    return state.changed(_all_changes(state, event))
+    after = state.copy()
+    evolve_in_place(after, event)
+    return after
 
 
 def evolve_in_place(state: OrderState, event: Event) -> None:
     """The same to a state that nobody else has: most of what a fold costs is the copy. A refused event changes
     nothing."""
-    state.__dict__.update(_all_changes(state, event))
-
-
-def _all_changes(state: OrderState, event: Event) -> Changes:
-    changes: Changes = {"version": event.version, "last_event_id": event.id, "last_event_at": event.time}
+    fields = state.__dict__
     change = _CHANGES.get(event.type)
     if change is not None:
         if (state.placed_at is None) is not (event.type == PLACED):
             was = "already placed" if state.placed_at else "not placed yet"
             raise InvalidHistory(f"{event.type} at version {event.version} on an order that is {was}")
-        changes.update(change(state, event))
-    return changes
+        fields.update(change(state, event))
+    fields["version"] = event.version
+    fields["last_event_id"] = event.id
+    fields["last_event_at"] = event.time
 
 
 def parse_lines(text: str) -> list[Line]:
@@ -216,7 +215,12 @@ def _merge(lines: list[Line], line: dict[str, Any]) -> None:
 
 def _with_lines(lines: list[Line]) -> Changes:
     return {
-        "lines": printed([line._asdict() for line in lines]),
+        "lines": printed(
+            [
+                {"sku": line.sku, "title": line.title, "quantity": line.quantity, "unit_price": line.unit_price}
+                for line in lines
+            ]
+        ),
         "unit_count": sum(line.quantity for line in lines),
         "total": sum(line.amount for line in lines),
     }

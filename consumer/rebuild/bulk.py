@@ -66,13 +66,13 @@ class Rows:
 
     async def copy(self, connection: Connection) -> None:
         """Write it all, in the caller's transaction."""
-        await copy(connection, SHADOW, "orders", order_store.COPY_COLUMNS, order_store.copy_rows(self._orders))
-        await copy(connection, SHADOW, "ledger", ledger.COPY_COLUMNS, ledger.copy_rows(self._events, self._numbers))
+        await copy(connection, SHADOW, "orders", order_store.COPY_COLUMNS, order_store.first_columns(self._orders))
+        await copy(connection, SHADOW, "ledger", ledger.COPY_COLUMNS, ledger.columns(self._events, self._numbers))
         for name, (_, sql) in self._documents.items():
-            await copy(connection, SHADOW, name, sql.names, sql.texts(self._rows[name]))
+            await copy(connection, SHADOW, name, sql.names, sql.columns(self._rows[name]))
         for name, (_, sql) in self._sums.items():
             rows = [(*key, *shares) for key, shares in self._shares[name].items()]
-            await copy(connection, SHADOW, sql.stage, sql.names, sql.texts(rows))
+            await copy(connection, SHADOW, sql.stage, sql.names, sql.columns(rows))
 
 
 async def erased(connection: Connection, first: str, end: str | None) -> dict[str, int]:

@@ -109,7 +109,7 @@ async def _put_documents(connection: Connection, models: Sequence[Stored], state
                 wrong.append(model.name)
             continue
         wanted = [(state.order_id, *(row[name] for name in sql.names[1:]))]
-        if not await connection.fetchval(sql.stands, *sql.texts(wanted)[0]):
+        if not await connection.fetchval(sql.stands, *(text for [text] in sql.columns(wanted))):
             await ReadModelStore([model]).put(connection, {model.name: wanted}, {}, NOBODYS_SHARD)
             wrong.append(model.name)
     return tuple(wrong)

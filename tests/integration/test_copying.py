@@ -22,7 +22,7 @@ def test_every_text_arrives_as_it_was(database_url: str) -> None:
 
         async def there(rows: list[tuple[str | None, str | None]]) -> list[tuple[str | None, str | None]]:
             await connection.execute("TRUNCATE copied.texts")
-            await copy(connection, "copied", "texts", ("one", "two"), rows)
+            await copy(connection, "copied", "texts", ("one", "two"), [*zip(*rows, strict=True)])
             return [(row["one"], row["two"]) for row in await connection.fetch("TABLE copied.texts ORDER BY n")]
 
         @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

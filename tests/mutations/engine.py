@@ -20,7 +20,7 @@ ENGINE = (
     Mutant(
         "no ledger insert",
         "consumer/batch_store.py",
-        "        entries = ledger.columns(events, numbers) if events else []\n",
+        "        entries = ledger.columns(events, numbers)\n",
         "        entries = []\n",
         (_PROCESSOR,),
     ),

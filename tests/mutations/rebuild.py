@@ -34,15 +34,15 @@ REBUILD = (
     Mutant(
         "a text that looks like null is null",
         "runtime/copying.py",
-        "        and text.count(_NULL) == nulls\n",
-        "",
+        ', _NULL: "\\\\x1e"}\n',
+        "}\n",
         (_COPYING,),
     ),
     Mutant(
         "a backslash is copied as it is",
         "runtime/copying.py",
-        '        "\\\\" not in text\n        and "\\r" not in text\n',
-        '        "\\r" not in text\n',
+        '{"\\\\": "\\\\\\\\", "',
+        '{"',
         (_COPYING,),
     ),
     Mutant(

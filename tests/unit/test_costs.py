@@ -57,13 +57,13 @@ def test_an_event_takes_so_many_calls_and_no_more() -> None:
 
 def test_a_batch_copies_an_orders_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
     copies = 0
-    changed = OrderState.changed
+    copy = OrderState.copy
 
-    def counted(state: OrderState, changes: dict[str, Any]) -> OrderState:
+    def counted(state: OrderState) -> OrderState:
         nonlocal copies
         copies += 1
-        return changed(state, changes)
+        return copy(state)
 
-    monkeypatch.setattr(OrderState, "changed", counted)
+    monkeypatch.setattr(OrderState, "copy", counted)
     work(records(50))
     assert copies == 50

@@ -184,7 +184,7 @@ def test_an_unknown_type_moves_the_version_on_and_changes_nothing_else() -> None
 
 def test_folding_leaves_the_state_before_as_it_was() -> None:
     before = order()
-    copy = before.changed({})
+    copy = before.copy()
     evolve(before, event("line_added", 2))
     assert before == copy
     assert before is not copy
