@@ -46,7 +46,7 @@ OF_BINARY = (
     "ce_time",
     "ce_schemaversion",
 )
-_SUBJECT = OF_BINARY.index("ce_subject") + 1
+SUBJECT = OF_BINARY.index("ce_subject") + 1
 
 Slim = tuple[bytes | None, ...]
 SLIM_WIDTH = 1 + len(OF_BINARY)
@@ -63,7 +63,7 @@ def slim(record: Record) -> Slim | None:
 
 def order_of_slim(slim: Slim) -> str | None:
     """The order that it is of; None if that can't be read, and so neither can the event."""
-    return _or_none("subject", slim[_SUBJECT])
+    return _or_none("subject", slim[SUBJECT])
 
 
 def decode_slim(slim: Slim, record: Record) -> Decoded:
@@ -76,7 +76,7 @@ def decode_slim(slim: Slim, record: Record) -> Decoded:
         _not_too_long(value)
         return _binary(record, headers, value)
     except UnreadableEvent as error:
-        return Unreadable(error.why, _or_none("subject", slim[_SUBJECT]), _or_none("id", headers["ce_id"]), record)
+        return Unreadable(error.why, _or_none("subject", slim[SUBJECT]), _or_none("id", headers["ce_id"]), record)
 
 
 def key_text(key: bytes | None) -> str:

@@ -16,7 +16,17 @@ from schemas import attributes, payload
 from schemas.errors import UnreadableEvent
 from schemas.events import Decoded, Event, Record
 from schemas.identity import event_uuids
-from schemas.wire import MAX_BYTES, OF_BINARY, Slim, decode, decode_slim, says_structured
+from schemas.wire import (
+    MAX_BYTES,
+    OF_BINARY,
+    SUBJECT,
+    Slim,
+    decode,
+    decode_slim,
+    order_of_slim,
+    says_structured,
+    slim,
+)
 
 _FEW = 4  # records: fewer are read faster one by one
 
@@ -56,6 +66,22 @@ def decode_all_slim(slims: Sequence[Slim], records: Sequence[Record]) -> list[De
         decode_slim(slim, record) if event is None else event
         for event, slim, record in zip(events, slims, records, strict=True)
     ]
+
+
+def slim_all(records: Sequence[Record]) -> list[Slim | None]:
+    """[slim(record) for record in records]."""
+    columns = _one_layout(records)
+    if columns is None:
+        return [*map(slim, records)]
+    nothing = (None,) * len(records)
+    wanted = [columns.get(name, nothing) for name in OF_BINARY]
+    return list(zip([record.value for record in records], *wanted, strict=True))
+
+
+def orders_of_slims(slims: Sequence[Slim]) -> list[str | None]:
+    """[order_of_slim(slim) for slim in slims]."""
+    orders = attributes.keys([slim[SUBJECT] for slim in slims]) if slims else []
+    return [*map(order_of_slim, slims)] if orders is None else [*orders]
 
 
 def _one_layout(records: Sequence[Record]) -> Columns | None:

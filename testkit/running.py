@@ -146,6 +146,8 @@ class RunningWorker:
                 records.append(as_delivery(one))
         await self._publish(records)
         await self._caught_up(timeout)
+        if records and (doomed := self._doomed) is not None:  # it has committed, and ends in a moment
+            await eventually(lambda: self._working is not doomed or self._serving.done(), timeout)
 
     async def _publish(self, records: Sequence[Delivery]) -> None:
         if records:

@@ -29,8 +29,8 @@ from runtime.kafka import Ends, observer
 from runtime.settings import Settings
 from schemas.events import Event, Record, Tombstone
 from schemas.order import OrderState, evolve
-from schemas.wire import SLIM_WIDTH, decode, order_of_slim, slim
-from schemas.wire_batch import decode_all_slim
+from schemas.wire import SLIM_WIDTH, decode, order_of_slim
+from schemas.wire_batch import decode_all_slim, orders_of_slims, slim_all
 
 _AT_ONCE = 2_000  # records
 _LARGE = 24 * 1024 * 1024  # bytes of a range on disk: some 60,000 events, which take ten times as much in memory
@@ -89,14 +89,10 @@ class ReadJob:
         letters = self.letters.get(chunk.of, {})
         ranges, spill, events = Ranges(self.bounds), Spill(self.directory, part.number), 0
         async for records in self._records(chunk):
-            for record in records:
-                events += 1
-                if record.offset in letters and letters[record.offset] == _digest(record.value):
-                    continue
-                found = slim(record)
-                row = _decoded(record) if found is None else (*found, *_origin(record))
-                order_id = "" if row is None else _order_of(row)
-                if order_id and (place := ranges.of(order_id)) in self.wanted:
+            events += len(records)
+            meant = [one for one in records if not _has_letter(one, letters)] if letters else records
+            for order_id, row in _rows(meant):
+                if (place := ranges.of(order_id)) in self.wanted:
                     spill.add(place, row)
         spill.flush()
         return events
@@ -199,6 +195,17 @@ def _merged(lanes: Sequence[Sequence[Item]]) -> list[Item]:
         heads[first] += 1
 
 
+def _rows(records: Sequence[Record]) -> Iterator[tuple[str, Row]]:
+    """What is set aside of each record, with its order; without those whose order can't be read."""
+    slims = slim_all(records)
+    orders = iter(orders_of_slims([found for found in slims if found is not None]))
+    for record, found in zip(records, slims, strict=True):
+        row = _decoded(record) if found is None else (*found, *_origin(record))
+        order_id = next(orders) if found is not None else "" if row is None else _order_of(row)
+        if row is not None and order_id:
+            yield order_id, row
+
+
 def _decoded(record: Record) -> Row | None:
     """A record that has to be decoded to know its order; None if that can't be."""
     item = decode(record)
@@ -234,6 +241,10 @@ def _origin(record: Record) -> tuple[str, int, int, int]:
 
 def _lane(item: Item) -> tuple[str, int]:
     return item.record.topic, item.record.partition
+
+
+def _has_letter(record: Record, letters: Mapping[int, str]) -> bool:
+    return record.offset in letters and letters[record.offset] == _digest(record.value)
 
 
 def _digest(value: bytes | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from consumer.install import install
 from consumer.read_models import READ_MODELS
 from consumer.read_models.kinds import Document, Type, columns
 from runtime.embedded.ports import free_port
@@ -149,6 +150,13 @@ class Failing(Document):
         raise ValueError(f"what is this: {order.customer_name}")
 
 
+class _Unfailing(Failing):
+    """As it was when it was installed."""
+
+    def row(self, order: OrderState) -> dict[str, Any]:
+        return {"name": "anyone"}
+
+
 async def test_a_read_model_that_fails_is_told_of_without_the_order(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,6 +164,8 @@ async def test_a_read_model_that_fails_is_told_of_without_the_order(
     async with engine(database_url) as fed:
         fed.append(structured(placed("there", customer=CANARY)), key=b"there")
         await fed.run()
+        async with fed.pool.acquire() as connection:
+            await install(connection, (*READ_MODELS, _Unfailing()))
         async with engine(database_url, [*READ_MODELS, Failing()]) as failing:
             failing.logs = fed.logs
             failing.append(structured(placed("new", customer=CANARY)), key=b"new")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from producer.simulation import SimulationPlan, simulate
 from schemas.events import DATA_OF, Event, StoredRecord, Unreadable
-from schemas.wire import decode, decode_slim, slim
-from schemas.wire_batch import decode_all, decode_all_slim
+from schemas.wire import decode, decode_slim, order_of_slim, slim
+from schemas.wire_batch import decode_all, decode_all_slim, orders_of_slims, slim_all
 from tests.support.events import ENCODINGS, Rec, record
 
 USUAL = [record("binary", type_=type_) for type_ in DATA_OF]
@@ -60,8 +60,10 @@ VALUES = [
 
 def alike(records: list[Any]) -> None:
     assert decode_all(records) == [decode(one) for one in records]
+    assert slim_all(records) == [*map(slim, records)]
     slims = [(found, one) for one in records if (found := slim(one)) is not None]
     assert decode_all_slim([thin for thin, _ in slims], [one for _, one in slims]) == [*starmap(decode_slim, slims)]
+    assert orders_of_slims([thin for thin, _ in slims]) == [order_of_slim(thin) for thin, _ in slims]
 
 
 def changed(rec: Rec, name: str, value: bytes | None) -> Rec:
