@@ -37,6 +37,13 @@ async def until_done(
 
     `tries` is how often at most, for ever if None; the last TryAgain is then raised.
     """
+    try:
+        # Nearly always all there is to it. Tenacity's own machinery takes as long as a small statement, and leaves
+        # cycles behind for the garbage collector, which then looks at all of a backlog's events.
+        return await once(careful=careful)
+    except TryAgain as error:
+        failed: TryAgain | None = error
+        careful = careful or isinstance(error, LostRace)
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(TryAgain),
         wait=_wait,
@@ -46,6 +53,9 @@ async def until_done(
     )
     async for attempt in retrying:
         with attempt:
+            if failed is not None:  # the first attempt's end
+                first, failed = failed, None
+                raise first
             try:
                 return await once(careful=careful)
             except LostRace:
