@@ -24,9 +24,9 @@ from schemas.errors import Unavailable
 
 _log = structlog.get_logger("projector.service")
 
-# What a batch makes is freed by reference counting; the collector finds nothing in it, at a cost that grows with
-# the batch. It stays on, for what other code leaves behind, but far apart.
-_GC_THRESHOLDS = (200_000, 50, 100)
+# What a batch makes is freed by reference counting; the collector finds nothing in it, at a cost that grows with what
+# waits behind a backlog (some half a million objects). It stays on, for what failures leave behind, but far apart.
+_GC_THRESHOLDS = (1_000_000, 50, 100)
 
 _AGAIN = 0.3  # seconds after which a part that was cancelled and hasn't ended is cancelled again
 _DEAF = 20  # times that a part was cancelled in vain, after which the log says where it stands
