@@ -65,7 +65,8 @@ class BatchStore:
     ) -> None:
         """Write it all in the caller's transaction. Raises LostRace if another writer was first with anything."""
         if len(events) >= ledger.COPIED or not states:
-            await order_store.write(connection, states, revisions)
+            await order_store.write(connection, [state for state in states if state.order_id in revisions], revisions)
+            await order_store.add(connection, [state for state in states if state.order_id not in revisions])
             await ledger.append(connection, events, numbers)
             await self._models.write(connection, delta, shard)
             return
@@ -75,7 +76,7 @@ class BatchStore:
         packed = pack([*orders, *entries, *writing.texts])
         texts = iter(packed.columns)
         parameters = [next(texts) for _ in orders] + [next(texts, None) if entries else None for _ in range(_ENTRIES)]
-        with ledger.races_lost():
+        with order_store.races_lost("ledger"):
             [counts] = await connection.fetch(
                 self._sql, packed.separator, packed.null, *parameters, *self._models.parameters(writing, texts)
             )

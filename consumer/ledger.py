@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
-import asyncpg
-
+from consumer.order_store import races_lost
 from consumer.verdicts import Identity
 from runtime.copying import copy
 from runtime.packing import pack
 from runtime.sql import HOME, Queries
 from schemas.connection import Connection
-from schemas.errors import LostRace
 from schemas.events import Event
 
 _SQL = Queries("consumer", "queries.sql")
@@ -84,23 +81,12 @@ async def append(connection: Connection, events: Sequence[Event], numbers: Sourc
     transaction is to be rolled back."""
     if not events:
         return
-    with races_lost():
+    with races_lost("ledger"):
         if len(events) < COPIED:
             packed = pack(columns(events, numbers))
             await connection.execute(APPEND, packed.separator, packed.null, *packed.columns)
         else:
             await copy(connection, HOME, "ledger", COPY_COLUMNS, columns(events, numbers))
-
-
-@contextmanager
-def races_lost() -> Iterator[None]:
-    """That a row of the ledger is in already leaves the block as LostRace."""
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        if error.table_name != "ledger":
-            raise
-        raise LostRace("one of these events was applied by somebody else") from None
 
 
 APPEND = _SQL["ledger_append"]

@@ -8,13 +8,15 @@ parked event's order is written too. After a lost race the orders are locked fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
+from runtime.copying import copy
 from runtime.packing import pack
 from runtime.postgres import affected
 from runtime.sql import HOME, Queries
@@ -72,6 +74,25 @@ async def write(
     all_written(affected(written), states)
 
 
+async def add(connection: Connection, states: Iterable[OrderState]) -> None:
+    """Write orders that weren't there when they were read, by COPY: a third cheaper than what looks first whether they
+    are. Raises LostRace if one of them is there by now."""
+    in_order = sorted(states, key=attrgetter("order_id"))
+    with races_lost("orders"):
+        await copy(connection, HOME, "orders", COPY_COLUMNS, columns(in_order, {}))
+
+
+@contextmanager
+def races_lost(*tables: str) -> Iterator[None]:
+    """That a row of these tables is in already leaves the block as LostRace."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name not in tables:
+            raise
+        raise LostRace(f"somebody else has written to the {error.table_name}") from None
+
+
 def all_written(written: int, states: Sequence[OrderState]) -> None:
     """Raises LostRace unless so many rows are all of these orders."""
     if written != len(states):
@@ -85,8 +106,8 @@ COPY_COLUMNS = (*_TEXTS, "revision", *_OTHERS)
 
 
 def columns(states: Sequence[OrderState], revisions: Mapping[str, int]) -> list[Sequence[str | None]]:
-    """States (at least one) as the columns of WRITE, each with the revision after the one that it had."""
-    return _columns(states, [revisions.get(state.order_id, 0) + 1 for state in states])
+    """States as the columns of WRITE, each with the revision after the one that it had; of none, none."""
+    return _columns(states, [revisions.get(state.order_id, 0) + 1 for state in states]) if states else []
 
 
 def first_columns(states: Sequence[OrderState]) -> list[Sequence[str | None]]:

@@ -209,7 +209,7 @@ async def test_a_batch_takes_so_many_statements_whatever_its_size(fed: Engine, m
         counts.append(len(seen))
     # Begin, the checkpoints' move, the look, the write, commit, and this pool's reset.
     assert counts[:3] == [6] * 3
-    # The write is three: orders, ledger, read models.
+    # The write is three: orders (new ones, here), ledger, read models.
     assert counts[3:] == [8] * 2
 
 

@@ -40,6 +40,20 @@ ENGINE = (
         (_MACHINE,),
     ),
     Mutant(
+        "many new orders are not written",
+        "consumer/batch_store.py",
+        "[state for state in states if state.order_id not in revisions]",
+        "[]",
+        (_PROCESSOR,),
+    ),
+    Mutant(
+        "a new order that somebody else has written is no lost race",
+        "consumer/order_store.py",
+        '    with races_lost("orders"):\n',
+        "    with races_lost():\n",
+        (_RACES,),
+    ),
+    Mutant(
         "what is parked or in dead letters isn't looked at",
         "consumer/projection.py",
         "        if any_pending:\n",
@@ -77,9 +91,9 @@ ENGINE = (
     Mutant(
         "checkpoint in another transaction",
         "consumer/processor.py",
-        "            await checkpoints.advance(connection, batch.moves)\n",
-        "            await checkpoints.advance(connection, batch.moves)\n"
-        '            await connection.execute("COMMIT; BEGIN")\n',
+        "                await checkpoints.advance(connection, batch.moves)\n",
+        "                await checkpoints.advance(connection, batch.moves)\n"
+        '                await connection.execute("COMMIT; BEGIN")\n',
         (_MACHINE,),
     ),
     Mutant(
