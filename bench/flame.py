@@ -29,11 +29,12 @@ _TITLE = re.compile(r"(<text id=\"title\"[^>]*>)[^<]*(</text>)")
 # What a batch goes through: functions, of which a look counts for the one that is deepest in the stack.
 _STEPS = {
     "fetch: Kafka's client parses": ("_unpack_records", "fetched_records", "getmany"),
-    "decode": ("decode",),
+    "decode": ("decode_all",),
     "judge and fold": ("judge",),
     "derive the read models' changes": ("derive",),
-    "orders: read, write": ("write (consumer/order_store.py", "read (consumer/order_store.py"),
-    "ledger: look up, append": ("append (consumer/ledger.py", "_among"),
+    "orders: write": ("write (consumer/order_store.py", "add (consumer/order_store.py"),
+    "look: orders, what is known": ("look (consumer/batch_store.py", "_among"),
+    "ledger: append": ("append (consumer/ledger.py",),
     "read models: write": ("write (consumer/read_model_store.py",),
     "the driver: encode, send, receive": ("_do_execute", "_Protocol"),
 }

@@ -271,11 +271,11 @@ SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'projector.touch_orders()':
 DELETE FROM projector.touched_orders;
 
 -- name: touched_differing
--- Note every order whose version, or erasure, isn't what it is live.
+-- Note every live order whose version, or erasure, isn't what it is there. One that isn't live has no news.
 INSERT INTO projector.touched_orders (order_id)
 SELECT order_id
 FROM (SELECT order_id, version, erased FROM projector.orders WHERE version > 0 OR erased) AS l
-FULL JOIN (SELECT order_id, version, erased FROM {schema}.orders WHERE version > 0 OR erased) AS s USING (order_id)
+LEFT JOIN (SELECT order_id, version, erased FROM {schema}.orders WHERE version > 0 OR erased) AS s USING (order_id)
 WHERE l.version IS DISTINCT FROM s.version OR l.erased IS DISTINCT FROM s.erased;
 
 -- name: touched_take

@@ -29,14 +29,15 @@ from runtime.settings import Settings
 from runtime.sql import quoted
 from schemas.connection import Connection
 from schemas.errors import Refused
-from schemas.wire import decode
+from schemas.wire_batch import decode_all
 
 CHUNK = 200_000  # offsets that a process reads at a time
 
-# Where no ledger says how ids lie: places of a partition looked at, by how many ranges there will be (a look takes some
-# 0.1 s), and records in all. Ids of orders that were placed together often lie together, so few places make few ranges.
+# Where no ledger says how ids lie: places in time that are looked at, by how many ranges there will be, and records at
+# each. Ids of orders that were placed together often lie together, so few places make few ranges. A look at all
+# partitions takes some 0.1 s, so each look is at another place in each.
 _PLACES = (16, 128)
-_SAMPLES = 1_024
+_SAMPLES = 64
 _GLANCE = 16 * 1024  # bytes fetched of each partition at such a place, or a batch
 _PREFIX = "projector-rebuild-"
 
@@ -154,17 +155,18 @@ class FromLog:
     async def _sampled(self, consumer: AIOKafkaConsumer, logs: Mapping[TopicPartition, Ends]) -> list[str]:
         ids: list[str] = []
         least, most = _PLACES
-        places = min(max(2 * sum(log.end - log.first for log in logs.values()) // self.size, least), most)
-        each = _SAMPLES // places
-        for place in range(places):
+        ranges = sum(log.end - log.first for log in logs.values()) // self.size
+        looks = -(-min(max(2 * ranges, least), most) // max(len(logs), 1))
+        places = looks * len(logs)
+        for look in range(looks):
             spans = {}
-            for one, log in logs.items():
-                start = log.first + (log.end - log.first) * place // places
-                spans[one] = Ends(start, min(start + each, log.end))
-            async for records in log_slice.records(consumer, spans, each):
-                ids += [item.order_id for item in map(decode, records) if item.order_id is not None]
+            for number, (one, log) in enumerate(sorted(logs.items())):
+                start = log.first + (log.end - log.first) * (look * len(logs) + number) // places
+                spans[one] = Ends(start, min(start + _SAMPLES, log.end))
+            async for records in log_slice.records(consumer, spans, _SAMPLES):
+                ids += [item.order_id for item in decode_all(records) if item.order_id is not None]
         ids.sort()
-        wanted = min(sum(log.end - log.first for log in logs.values()) // self.size, len(ids))
+        wanted = min(ranges, len(ids))
         return sorted({ids[len(ids) * part // wanted] for part in range(1, wanted)} - {""})
 
 
