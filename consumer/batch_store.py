@@ -12,7 +12,7 @@ from typing import NamedTuple
 from consumer import ledger, order_store
 from consumer.ledger import SourceNumbers
 from consumer.order_store import Orders
-from consumer.read_model_sql import batch
+from consumer.read_model_sql import batch as batch_sql
 from consumer.read_model_store import Delta, ReadModelStore
 from consumer.verdicts import Identity
 from runtime.packing import pack
@@ -46,27 +46,33 @@ async def look(
     return Look(orders, rows[0]["pending"], rows[0]["waiting"])
 
 
+class Writes(NamedTuple):
+    """What a batch leaves behind: orders, which had these revisions when they were looked at (without one: they weren't
+    there); the events that were applied; the orders whose history goes; the read models' difference."""
+
+    states: Sequence[OrderState]
+    revisions: Mapping[str, int]
+    events: Sequence[Event]
+    erased: Sequence[str]
+    delta: Delta
+
+
 class BatchStore:
     """The tables that every batch writes: orders, ledger, read models."""
 
     def __init__(self, models: ReadModelStore) -> None:
         self._models = models
-        self._sql = batch([(order_store.WRITE, _ORDERS), (ledger.APPEND, _ENTRIES)], models.tables)
+        self._sql = batch_sql([(order_store.WRITE, _ORDERS), (ledger.APPEND, _ENTRIES)], models.tables)
 
-    async def write(
-        self,
-        connection: Connection,
-        states: Sequence[OrderState],
-        revisions: Mapping[str, int],
-        events: Sequence[Event],
-        numbers: SourceNumbers,
-        delta: Delta,
-        shard: int,
-    ) -> None:
+    async def write(self, connection: Connection, batch: Writes, numbers: SourceNumbers, shard: int) -> None:
         """Write it all in the caller's transaction. Raises LostRace if another writer was first with anything."""
-        if len(events) >= ledger.COPIED or not states:
+        states, revisions, events, erased, delta = batch
+        # What is deleted has to be seen: after the wait for the orders' locks, so by a statement of its own.
+        if len(events) >= ledger.COPIED or erased or not states:
             await order_store.write(connection, [state for state in states if state.order_id in revisions], revisions)
             await order_store.add(connection, [state for state in states if state.order_id not in revisions])
+            if erased:
+                await ledger.erase(connection, erased)
             await ledger.append(connection, events, numbers)
             await self._models.write(connection, delta, shard)
             return

@@ -70,6 +70,8 @@ async def take(connection: Connection, starts: Mapping[Place, int], owner: str) 
 
 async def advance(connection: Connection, moves: Sequence[Move]) -> None:
     """Move checkpoints on. Raises OutOfPlace if one of them isn't where its owner believes, or isn't its own."""
+    if not moves:
+        return
     packed = pack(
         [
             [move.place.topic for move in moves],

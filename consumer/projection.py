@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from consumer import batch_store, ledger, order_store, pending
-from consumer.batch_store import BatchStore
+from consumer.batch_store import BatchStore, Writes
 from consumer.ledger import SourceNumbers
 from consumer.read_model_store import Delta, ProjectionFailed, ReadModelStore
 from consumer.read_models import ReadModel
@@ -158,17 +158,9 @@ class Projection:
         """The orders first, so that two batches meet there and nowhere else."""
         touched = [change for change in verdicts.changes.values() if change.applied or change.held or change.erased]
         applied = [event for change in touched for event in change.applied]
-        await self._batches.write(
-            connection,
-            [change.after for change in touched],
-            orders.revisions,
-            applied,
-            self.sources,
-            delta,
-            shard,
-        )
-        if verdicts.erased:
-            await ledger.erase(connection, [tombstone.order_id for tombstone in verdicts.erased])
+        erased = [tombstone.order_id for tombstone in verdicts.erased]
+        writes = Writes([change.after for change in touched], orders.revisions, applied, erased, delta)
+        await self._batches.write(connection, writes, self.sources, shard)
         await pending.unpark(connection, verdicts.unparked + leaving.stale, leaving.spoilt, self.sources)
         await pending.park(connection, verdicts.parked, self.sources)
         await pending.bury(connection, verdicts.letters, self.sources)

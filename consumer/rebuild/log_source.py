@@ -35,8 +35,9 @@ CHUNK = 200_000  # offsets that a process reads at a time
 
 # Where no ledger says how ids lie: places in time that are looked at, by how many ranges there will be, and records at
 # each. Ids of orders that were placed together often lie together, so few places make few ranges. A look at all
-# partitions takes some 0.1 s, so each look is at another place in each.
+# partitions takes some 0.1 s, so each look is at another place in each; a few of them, as one partition may have most.
 _PLACES = (16, 128)
+_LOOKS = 4
 _SAMPLES = 64
 _GLANCE = 16 * 1024  # bytes fetched of each partition at such a place, or a batch
 _PREFIX = "projector-rebuild-"
@@ -156,7 +157,7 @@ class FromLog:
         ids: list[str] = []
         least, most = _PLACES
         ranges = sum(log.end - log.first for log in logs.values()) // self.size
-        looks = -(-min(max(2 * ranges, least), most) // max(len(logs), 1))
+        looks = max(-(-min(max(2 * ranges, least), most) // max(len(logs), 1)), _LOOKS)
         places = looks * len(logs)
         for look in range(looks):
             spans = {}

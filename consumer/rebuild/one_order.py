@@ -75,7 +75,8 @@ async def _once(
             documents = await _put_documents(connection, stored, after)
             sums = await _put_sums(connection, stored, before, after)
             columns = tuple(name for name, value in vars(after).items() if _differ(name, vars(before)[name], value))
-            if columns:
+            # For a document alone too: a batch that is to remove it may have read what it removes already.
+            if columns or (found and documents):
                 await order_store.write(connection, [after], found.revisions)
             await failpoints.reach("rebuild_order")
             return Mended(order_id, after.version, columns, documents, sums)

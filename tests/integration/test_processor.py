@@ -175,6 +175,17 @@ async def test_erasure_leaves_nothing_but_the_mark(fed: Engine) -> None:
     assert await fed.value("SELECT erased FROM projector.orders WHERE order_id = 'a'") is True
 
 
+async def test_an_id_of_an_erased_order_is_free_again_in_the_same_batch_too(fed: Engine) -> None:
+    fed.send(placed("a"), confirmed("a", 2, id_="twice"))
+    await fed.run()
+    fed.append(None, key=b"a")
+    fed.send(placed("b"), confirmed("b", 2, id_="twice"), paid("b", 3))
+    outcome = await fed.run()
+    assert (outcome.counts["tombstone"], outcome.counts["applied"]) == (1, 3)
+    rows = await fed.fetch("SELECT order_id, version FROM read_model.order_summary")
+    assert [tuple(row.values()) for row in rows] == [("b", 3)]
+
+
 async def test_a_quantity_beyond_64_bits_is_exact_everywhere(fed: Engine) -> None:
     event = placed("a")
     event["data"]["lines"][0]["quantity"] = 10**40 + 1

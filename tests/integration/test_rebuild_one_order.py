@@ -93,6 +93,15 @@ async def test_what_was_damaged_is_put_right_and_named(
     assert await ours.differences() == []
 
 
+async def test_a_batch_that_has_looked_before_a_document_was_mended_looks_again(ours: Shop, database_url: str) -> None:
+    """Or an erasure that is under way would not see the row that it has to remove: it compares the revision."""
+    revision = "SELECT revision FROM projector.orders WHERE order_id = 'a'"
+    before = await ours.fed.value(revision)
+    await execute(ours, "DELETE FROM projector.fulfilment_queue")
+    assert (await mended(database_url)).documents == ("fulfilment_queue",)
+    assert await ours.fed.value(revision) == before + 1
+
+
 async def test_sums_that_have_given_a_wrong_share_are_put_right_whichever_share_that_was(
     ours: Shop, database_url: str
 ) -> None:
