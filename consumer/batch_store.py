@@ -16,6 +16,7 @@ from consumer.read_model_sql import batch as batch_sql
 from consumer.read_model_store import Delta, ReadModelStore
 from consumer.verdicts import Identity
 from runtime.packing import pack
+from runtime.postgres import races_lost
 from runtime.sql import Queries
 from schemas.connection import Connection
 from schemas.events import Event
@@ -82,7 +83,7 @@ class BatchStore:
         packed = pack([*orders, *entries, *writing.texts])
         texts = iter(packed.columns)
         parameters = [next(texts) for _ in orders] + [next(texts, None) if entries else None for _ in range(_ENTRIES)]
-        with order_store.races_lost("ledger"):
+        with races_lost("ledger"):
             [counts] = await connection.fetch(
                 self._sql, packed.separator, packed.null, *parameters, *self._models.parameters(writing, texts)
             )

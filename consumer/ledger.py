@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from consumer.order_store import races_lost
 from consumer.verdicts import Identity
 from runtime.copying import copy
 from runtime.packing import pack
+from runtime.postgres import races_lost
 from runtime.sql import HOME, Queries
 from schemas.connection import Connection
 from schemas.events import Event

@@ -8,8 +8,7 @@ parked event's order is written too. After a lost race the orders are locked fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -18,7 +17,7 @@ import asyncpg
 
 from runtime.copying import copy
 from runtime.packing import pack
-from runtime.postgres import affected
+from runtime.postgres import affected, races_lost
 from runtime.sql import HOME, Queries
 from schemas import money
 from schemas.connection import Connection
@@ -80,17 +79,6 @@ async def add(connection: Connection, states: Iterable[OrderState]) -> None:
     in_order = sorted(states, key=attrgetter("order_id"))
     with races_lost("orders"):
         await copy(connection, HOME, "orders", COPY_COLUMNS, columns(in_order, {}))
-
-
-@contextmanager
-def races_lost(*tables: str) -> Iterator[None]:
-    """That a row of these tables is in already leaves the block as LostRace."""
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        if error.table_name not in tables:
-            raise
-        raise LostRace(f"somebody else has written to the {error.table_name}") from None
 
 
 def all_written(written: int, states: Sequence[OrderState]) -> None:

@@ -164,6 +164,17 @@ def translated() -> Iterator[None]:
         raise Unavailable(f"PostgreSQL: {type(error).__name__}") from None
 
 
+@contextmanager
+def races_lost(*tables: str) -> Iterator[None]:
+    """That a row of these tables is in already leaves the block as LostRace."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name not in tables:
+            raise
+        raise LostRace(f"somebody else has written to the {error.table_name}") from None
+
+
 def _of_state(error: asyncpg.PostgresError) -> Exception:
     state = error.sqlstate or ""
     if state.startswith("40"):
