@@ -54,6 +54,31 @@ ENGINE = (
         (_RACES,),
     ),
     Mutant(
+        "a lost race at the first attempt makes nobody careful",
+        "runtime/attempts.py",
+        "        careful = careful or isinstance(error, LostRace)\n",
+        "",
+        ("tests/unit/test_attempts.py",),
+    ),
+    Mutant(
+        "an erased order's history goes after the ledger's insert",
+        "consumer/batch_store.py",
+        "                await ledger.erase(connection, erased)\n"
+        "            await ledger.append(connection, events, numbers)\n",
+        "                await ledger.append(connection, events, numbers)\n"
+        "                await ledger.erase(connection, erased)\n"
+        "            else:\n"
+        "                await ledger.append(connection, events, numbers)\n",
+        (_PROCESSOR,),
+    ),
+    Mutant(
+        "who mends a document alone doesn't write its order",
+        "consumer/rebuild/one_order.py",
+        "            if columns or (found and documents):\n",
+        "            if columns:\n",
+        ("tests/integration/test_rebuild_one_order.py",),
+    ),
+    Mutant(
         "what is parked or in dead letters isn't looked at",
         "consumer/projection.py",
         "        if any_pending:\n",
