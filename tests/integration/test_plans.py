@@ -35,3 +35,13 @@ async def test_the_engine_reads_by_key_before_any_statistics(
     async with postgres.pool(load({}, database_url=database_url), "test", 1) as pool, pool.acquire() as connection:
         plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {_SQL[query]}", *arguments))
     assert "Seq Scan" not in plan, plan
+
+
+async def test_a_statement_is_prepared_once_however_long_it_is(database_url: str) -> None:
+    """A batch's write grows with the read models, beyond what the driver would keep by itself."""
+    long = f"SELECT 1 AS kept -- {'x' * 20_000}"
+    async with postgres.pool(load({}, database_url=database_url), "test", 1) as pool, pool.acquire() as connection:
+        for _ in range(2):
+            assert await connection.fetchval(long) == 1
+        kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 AS kept%'"
+        assert await connection.fetchval(kept) == 1
