@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,15 +10,12 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer import ledger
 from consumer.install import install
 from consumer.processor import Processor
 from consumer.projection import Projection
 from consumer.read_models import READ_MODELS, Contribution
 from consumer.read_models.kinds import Type, columns
 from consumer.reference import Broken, Event, Tombstone
-from runtime import postgres
-from runtime.settings import load
 from schemas.order import OrderState
 from tests.support.engine import COPIED, Engine, attributes, copied_from, engine, placed
 
@@ -226,25 +222,6 @@ async def test_a_batch_takes_so_many_statements_whatever_its_size(fed: Engine, m
     assert counts[:3] == [6] * 3
     # The write is three: orders (new ones, here), ledger, read models.
     assert counts[3:] == [8] * 2
-
-
-async def test_a_batch_leaves_no_cycles_to_the_garbage_collector(fed: Engine, database_url: str) -> None:
-    """It would look at all that waits behind a backlog to find them."""
-    async with postgres.pool(load({}, database_url=database_url), "test", 1) as pool:  # a worker's, not this test's
-        fed.processor = Processor(pool, Projection(READ_MODELS))
-        fed.send(*(event for number in range(20) for event in (placed(f"o-{number}"), confirmed(f"o-{number}", 2))))
-        await fed.run(most=4)  # what is done once is done
-        fed.send(*(paid(f"o-{number}", 3) for number in range(20)))
-        await fed.take()
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(5):
-                await fed.apply(fed.next_batch(4))
-            # Not one per batch; but the driver's COPY leaves some twelve, of large batches, which are few.
-            assert gc.collect() < (5 if ledger.COPIED == COPIED else 5 * 15)
-        finally:
-            gc.enable()
 
 
 class _Fussy(Contribution):
