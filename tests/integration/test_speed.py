@@ -58,8 +58,8 @@ async def test_a_batch_is_many_times_as_fast_as_the_textbook(database_url: str) 
 
 
 async def test_a_batch_leaves_no_cycles_to_the_garbage_collector(database_url: str) -> None:
-    """It would look at all that waits behind a backlog to find them. (The driver's COPY leaves a dozen; large batches are
-    few.)"""
+    """It would look at all that waits behind a backlog to find them. (The driver's COPY leaves a dozen; it is for large
+    batches, of which there are few.)"""
     some = decode_all(records(20, "/cycles"))
     async with postgres.pool(load({}, database_url=database_url), "test", 1) as pool:
         processor = Processor(pool, Projection(READ_MODELS))
