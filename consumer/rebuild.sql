@@ -575,6 +575,10 @@ WHERE p.event_uuid = u.event_uuid AND p.source_no = u.source_no;
 -- Nobody writes it but this transaction.
 SELECT FROM projector.orders WHERE order_id = $1 FOR UPDATE;
 
+-- name: mend_lock
+-- One order is mended at a time. The number was made once at random.
+SELECT pg_advisory_xact_lock(6120943771580263);
+
 -- name: states
 -- The states of all other orders that are placed.
 SELECT order_id, revision, version, erased, status, customer_id, customer_name, customer_email, currency,

@@ -4,6 +4,9 @@ Its state and documents are replaced. A sum doesn't say what an order has given 
 nobody knows whether the sums hold the wrong share or the right one; so every sum that the order has to do with is
 added up anew from all orders' states, in one snapshot, and what it is off by is added to it. What others add meanwhile
 is added all the same.
+
+The snapshot is another session's. The one that writes has none that is older than its statement: sums that others write
+all the while would make PostgreSQL refuse an older one's correction, again and again.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from schemas.order import OrderState
 
 _AT_ONCE = 5_000  # states read at a time
 _TRIES = 20  # in which another writer was first
+_LOCK_TIMEOUT = "1s"  # of the session that reads
 
 Key = tuple[Any, ...]
 
@@ -54,18 +58,26 @@ class Mended:
 async def rebuild_order(settings: Settings, order_id: str, models: Sequence[ReadModel] = READ_MODELS) -> Mended:
     """Fold one order anew. Raises Refused if there is no such order, or the journal lacks some of its events."""
     failpoints = Failpoints(settings.failpoints)
-    async with shadow.session(settings) as connection:
+    async with shadow.session(settings) as connection, shadow.session(settings) as reader:
         await check_schema(connection)
-        return await until_done(partial(_once, connection, order_id, models, failpoints), tries=_TRIES)
+        return await until_done(partial(_once, connection, reader, order_id, models, failpoints), tries=_TRIES)
 
 
 async def _once(
-    connection: Connection, order_id: str, models: Sequence[ReadModel], failpoints: Failpoints, *, careful: bool
+    connection: Connection,
+    reader: Connection,
+    order_id: str,
+    models: Sequence[ReadModel],
+    failpoints: Failpoints,
+    *,
+    careful: bool,
 ) -> Mended:
     """`careful` says nothing here: every attempt locks the order."""
     stored = [model for model in models if isinstance(model, Stored)]
     with postgres.translated():
-        async with connection.transaction(isolation="repeatable_read"):
+        async with connection.transaction():
+            # Two that found the same sum off would both correct it.
+            await connection.execute(SQL["mend_lock"])
             # No swap from here on; and only then the snapshot, or a table that was swapped in would seem empty.
             await stay(connection, models)
             await connection.execute(SQL["order_lock"], order_id)
@@ -73,7 +85,7 @@ async def _once(
             before = found.get(order_id) or OrderState(order_id)
             after = before if before.erased else await _folded(connection, order_id, before.version)
             documents = await _put_documents(connection, stored, after)
-            sums = await _put_sums(connection, stored, before, after)
+            sums = await _put_sums(connection, reader, stored, before, after)
             columns = tuple(name for name, value in vars(after).items() if _differ(name, vars(before)[name], value))
             # For a document alone too: a batch that is to remove it may have read what it removes already.
             if columns or (found and documents):
@@ -117,9 +129,12 @@ async def _put_documents(connection: Connection, models: Sequence[Stored], state
 
 
 async def _put_sums(
-    connection: Connection, models: Sequence[Stored], before: OrderState, after: OrderState
+    connection: Connection, reader: Connection, models: Sequence[Stored], before: OrderState, after: OrderState
 ) -> dict[str, int]:
-    """Correct every sum that the order has to do with, before or after; how many were wrong, by read model."""
+    """Correct every sum that the order has to do with, before or after; how many were wrong, by read model.
+
+    The order is locked since before the reader's snapshot, so that one has its state too.
+    """
     contributions = [model for model in models if isinstance(model, Contribution)]
     due: dict[str, dict[Key, list[int]]] = {}
     for model in contributions:
@@ -127,19 +142,21 @@ async def _put_sums(
         due[model.name] = {key: [0] * len(model.values) for key in keys}
     if not any(due.values()):
         return dict.fromkeys(due, 0)
-    async for state in _states(connection, after):
+    wrong: dict[str, list[Key]] = {model.name: [] for model in contributions}
+    async with reader.transaction(isolation="repeatable_read", readonly=True):
+        # PostgreSQL can't see that one session's lock waits for the other: where somebody who waits for `connection`
+        # makes the reader wait, only giving up lets both go on.
+        await reader.execute(SQL["lock_timeout"], _LOCK_TIMEOUT)
+        async for state in _states(reader, after):
+            for model in contributions:
+                _add_wanted(due[model.name], model, state)
         for model in contributions:
-            _add_wanted(due[model.name], model, state)
-    wrong = {}
-    for model in contributions:
-        rows = []
-        for key, sums in due[model.name].items():
-            off = await _off(connection, model, key, sums)
-            if any(off):
-                rows.append((*key, *off))
-        await ReadModelStore([model]).put(connection, {model.name: rows}, {}, NOBODYS_SHARD)
-        wrong[model.name] = len(rows)
-    return wrong
+            for key, sums in due[model.name].items():
+                off = await _off(reader, model, key, sums)
+                if any(off):
+                    wrong[model.name].append((*key, *off))
+    await ReadModelStore(contributions).put(connection, wrong, {}, NOBODYS_SHARD)
+    return {name: len(rows) for name, rows in wrong.items()}
 
 
 async def _states(connection: Connection, mended: OrderState) -> Any:

@@ -1,48 +1,25 @@
-"""One order folded anew from the journal: what was wrong is right, and so is all that others write meanwhile."""
+"""One order folded anew from the journal: what was wrong is right."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from itertools import count
-from random import Random
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from consumer.rebuild import one_order as module
-from consumer.rebuild.one_order import Mended, rebuild_order
 from schemas.errors import Refused
 from tests.support.engine import TOPIC, attributes, placed
-from tests.support.rebuilding import Beside, Shop, Steps, rebuild, shop
-from tests.support.rebuilds import settings_of
+from tests.support.mending import STATE, execute, mended, three_orders
+from tests.support.rebuilding import Shop
 from tests.support.redelivery import confirmed
 from tests.support.streams import demo_stream
 
 
 @pytest_asyncio.fixture
 async def ours(database_url: str) -> AsyncIterator[Shop]:
-    async with shop(database_url) as made:
-        await made.tell(placed("a"), confirmed("a", 2), paid("a", 3), placed("b"), placed("c", customer="c-2"))
+    async with three_orders(database_url) as made:
         yield made
-
-
-def paid(order: str, version: int) -> dict[str, Any]:
-    return attributes(order, version, "order.payment_captured", {"payment_id": "p", "amount": "25.00"})
-
-
-async def mended(url: str, order: str = "a") -> Mended:
-    return await rebuild_order(settings_of(url), order)
-
-
-async def execute(ours: Shop, *statements: str) -> None:
-    async with ours.fed.pool.acquire() as connection:
-        for statement in statements:
-            await connection.execute(statement)
-
-
-_STATE = "UPDATE projector.orders SET {} WHERE order_id = 'a'"
 
 
 async def test_of_an_order_that_is_right_nothing_is_touched(ours: Shop, database_url: str) -> None:
@@ -57,13 +34,13 @@ async def test_of_an_order_that_is_right_nothing_is_touched(ours: Shop, database
 @pytest.mark.parametrize(
     ("damage", "columns", "documents", "sums"),
     [
-        (_STATE.format("status = 'odd', carrier = 'x'"), {"status", "carrier"}, (), 0),
-        (_STATE.format("total = total + 1, paid = 0"), {"total", "paid"}, (), 0),
-        (_STATE.format("version = 1, last_event_id = NULL"), {"version", "last_event_id"}, (), 0),
-        (_STATE.format("lines = '[]', unit_count = 0, total = 0"), {"lines", "unit_count", "total"}, (), 0),
-        (_STATE.format("customer_id = 'c-9', currency = 'USD'"), {"customer_id", "currency"}, (), 0),
-        (_STATE.format("placed_at = NULL"), {"placed_at"}, (), 0),
-        (_STATE.format("placed_at = placed_at + interval '1 day'"), {"placed_at"}, (), 0),
+        (STATE.format("status = 'odd', carrier = 'x'"), {"status", "carrier"}, (), 0),
+        (STATE.format("total = total + 1, paid = 0"), {"total", "paid"}, (), 0),
+        (STATE.format("version = 1, last_event_id = NULL"), {"version", "last_event_id"}, (), 0),
+        (STATE.format("lines = '[]', unit_count = 0, total = 0"), {"lines", "unit_count", "total"}, (), 0),
+        (STATE.format("customer_id = 'c-9', currency = 'USD'"), {"customer_id", "currency"}, (), 0),
+        (STATE.format("placed_at = NULL"), {"placed_at"}, (), 0),
+        (STATE.format("placed_at = placed_at + interval '1 day'"), {"placed_at"}, (), 0),
         ("DELETE FROM projector.orders WHERE order_id = 'a'", {"version", "customer_id"}, (), 0),
         ("UPDATE projector.fulfilment_queue SET total = 0", set(), ("fulfilment_queue",), 0),
         ("DELETE FROM projector.fulfilment_queue", set(), ("fulfilment_queue",), 0),
@@ -71,7 +48,7 @@ async def test_of_an_order_that_is_right_nothing_is_touched(ours: Shop, database
         ("DELETE FROM projector.product_sales_daily", set(), (), 1),
         (
             "UPDATE projector.customer_summary SET orders = orders - 1 WHERE customer_id = 'c-1'; "
-            "DELETE FROM projector.fulfilment_queue; " + _STATE.format("status = NULL"),
+            "DELETE FROM projector.fulfilment_queue; " + STATE.format("status = NULL"),
             {"status"},
             ("fulfilment_queue",),
             1,
@@ -107,7 +84,7 @@ async def test_sums_that_have_given_a_wrong_share_are_put_right_whichever_share_
 ) -> None:
     """State and sums wrong in the same way, and in different ways: neither says what the sums hold of the order."""
     for off in ("+ 10", "- 3"):
-        await execute(ours, _STATE.format("total = total + 10"))
+        await execute(ours, STATE.format("total = total + 10"))
         await execute(ours, f"UPDATE projector.customer_summary SET revenue = revenue {off} WHERE customer_id = 'c-1'")
         await mended(database_url)
         assert await ours.differences() == []
@@ -116,7 +93,7 @@ async def test_sums_that_have_given_a_wrong_share_are_put_right_whichever_share_
 async def test_damage_to_an_order_moves_no_share_to_a_customer_that_it_never_had(ours: Shop, database_url: str) -> None:
     await execute(
         ours,
-        _STATE.format("customer_id = 'c-2'"),
+        STATE.format("customer_id = 'c-2'"),
         "UPDATE projector.customer_summary SET orders = orders + 1 WHERE customer_id = 'c-2'",
         "UPDATE projector.customer_summary SET orders = orders - 1 WHERE customer_id = 'c-1'",
     )
@@ -125,7 +102,7 @@ async def test_damage_to_an_order_moves_no_share_to_a_customer_that_it_never_had
 
 
 async def test_a_state_that_no_read_model_can_take_is_put_right(ours: Shop, database_url: str) -> None:
-    await execute(ours, _STATE.format("""lines = '[{"sku": "x"}]'"""))
+    await execute(ours, STATE.format("""lines = '[{"sku": "x"}]'"""))
     await mended(database_url)
     assert await ours.differences() == []
 
@@ -162,106 +139,11 @@ async def test_no_such_order_is_refused(ours: Shop, database_url: str) -> None:
     ],
 )
 async def test_a_journal_with_a_hole_changes_nothing(ours: Shop, database_url: str, lost: str, why: str) -> None:
-    await execute(
-        ours, f"DELETE FROM projector.ledger WHERE order_id = 'a' AND {lost}", _STATE.format("status = 'odd'")
-    )
+    await execute(ours, f"DELETE FROM projector.ledger WHERE order_id = 'a' AND {lost}", STATE.format("status = 'odd'"))
     before = await ours.fed.fetch("SELECT ctid::text, * FROM projector.orders")
     with pytest.raises(Refused, match=why):
         await mended(database_url)
     assert await ours.fed.fetch("SELECT ctid::text, * FROM projector.orders") == before
-
-
-# While others write
-
-
-@pytest.mark.parametrize("seed", range(2))
-async def test_while_its_customers_other_orders_are_written_nothing_is_lost(
-    ours: Shop, database_url: str, seed: int
-) -> None:
-    """In many rounds: an order damaged, mended, and meanwhile a stream of its own customer's orders and of itself."""
-    random = Random(seed)
-    damages = ("status = 'odd'", "total = total + 7, refunded = 2", "customer_id = 'c-2'", "placed_at = NULL")
-
-    async def others() -> int:
-        for number in count():
-            if mending.done():
-                return number
-            await ours.tell(placed(f"n-{number}"), confirmed(f"n-{number}", 2), partition=number % 3)
-            await ours.write(placed(f"l-{number}", customer=random.choice(("c-1", "c-2"))))
-        raise AssertionError
-
-    async def mend() -> None:
-        for _ in range(10):
-            order = random.choice(("a", "b", "c"))
-            await execute(ours, f"UPDATE projector.orders SET {random.choice(damages)} WHERE order_id = '{order}'")
-            await execute(ours, "UPDATE projector.customer_summary SET orders = orders + 1 WHERE shard = 1")
-            await asyncio.gather(*(mended(database_url, one) for one in ("a", "b", "c")))
-
-    mending = asyncio.ensure_future(mend())
-    assert await others() >= 5
-    await mending
-    await asyncio.gather(*(mended(database_url, one) for one in ("a", "b", "c")))
-    assert await ours.differences() == []
-
-
-async def test_an_order_that_is_written_all_the_while_is_mended_all_the_same(ours: Shop, database_url: str) -> None:
-    async def itself() -> None:
-        for version in range(4, 40):
-            await ours.tell(
-                attributes("a", version, "order.address_changed", {"shipping_address": {"n": str(version)}})
-            )
-
-    writing = asyncio.ensure_future(itself())
-    while not writing.done():
-        await mended(database_url)
-    await writing
-    assert await ours.differences() == []
-
-
-@pytest.mark.parametrize("when", [["before"], ["after"], ["before", "after"]])
-@pytest.mark.parametrize("how", ["by a worker", "beside the partitions"])
-async def test_a_writer_that_comes_between_its_reading_and_its_writing_counts_once(
-    ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch, when: list[str], how: str
-) -> None:
-    """Others add to the same sums, in other shards or in this one, before or after all orders are read."""
-
-    async def between(moment: str) -> None:
-        events = [placed(f"new-{moment}"), attributes(f"new-{moment}", 2, "order.cancelled", {"reason": "no"})]
-        await (ours.tell(*events) if how == "by a worker" else ours.write(*events))
-        await ours.tell(placed(f"newer-{moment}"))
-
-    await execute(ours, "UPDATE projector.customer_summary SET revenue = revenue + 5 WHERE customer_id = 'c-1'")
-    read, moments = module._states, [*when]
-
-    async def states(*arguments: Any) -> Any:
-        if "before" in moments:
-            moments.remove("before")
-            await asyncio.ensure_future(between("before"))
-        async for state in read(*arguments):
-            yield state
-        if "after" in moments:
-            moments.remove("after")
-            await asyncio.ensure_future(between("after"))
-
-    monkeypatch.setattr(module, "_states", states)
-    await mended(database_url)
-    assert moments == []
-    assert await ours.differences() == []
-
-
-async def test_beside_a_rebuild_both_are_right(ours: Shop, database_url: str) -> None:
-    await ours.give(demo_stream(30, 61, topic=TOPIC).deliveries)
-    beside = Beside(ours, 62, orders=40)
-
-    async def damage_and_mend() -> None:
-        await beside.more(20)
-        await execute(ours, _STATE.format("status = 'odd', total = 0"))
-        await mended(database_url)
-
-    points = ("rebuild_capture", "rebuild_indexed", "rebuild_catch_up", "rebuild_compare")
-    done = await rebuild(database_url, at=Steps(dict.fromkeys(points, damage_and_mend)))
-    assert (done.state, done.comparison.counts) == ("swapped", {})
-    assert await ours.differences() == []
 
 
 async def test_a_database_of_another_make_is_refused(ours: Shop, database_url: str) -> None:

@@ -14,6 +14,7 @@ _DAMAGE = f"{_DIFFERENCES}::test_damage_is_found_and_stops_and_is_mended_when_to
 _NEWER = f"{_DIFFERENCES}::test_what_is_only_newer_is_no_difference"
 _KILLED = "tests/integration/test_rebuild_killed.py"
 _ONE = "tests/integration/test_rebuild_one_order.py"
+_BESIDE = "tests/integration/test_rebuild_one_order_beside.py"
 _TOLD = "tests/integration/test_rebuild_told_to_end.py"
 
 REBUILD = (
@@ -194,20 +195,41 @@ REBUILD = (
     Mutant(
         "one order: its stored state says what sums hold of it",
         _ONE_ORDER,
-        "            off = await _off(connection, model, key, sums)\n",
-        "            given: dict[Key, list[int]] = {}\n"
-        "            for state, sign in ((after, 1), (before, -1)):\n"
-        "                if state.placed_at is not None:\n"
-        "                    add_shares(given, model, state, sign)\n"
-        "            off = given.get(key, [0] * len(sums))\n",
+        "                off = await _off(reader, model, key, sums)\n",
+        "                given: dict[Key, list[int]] = {}\n"
+        "                for state, sign in ((after, 1), (before, -1)):\n"
+        "                    if state.placed_at is not None:\n"
+        "                        add_shares(given, model, state, sign)\n"
+        "                off = given.get(key, [0] * len(sums))\n",
         (f"{_ONE}::test_sums_that_have_given_a_wrong_share_are_put_right_whichever_share_that_was",),
     ),
     Mutant(
         "one order: sums and states are read in two snapshots",
         _ONE_ORDER,
-        'connection.transaction(isolation="repeatable_read"):',
-        "connection.transaction():",
-        (f"{_ONE}::test_a_writer_that_comes_between_its_reading_and_its_writing_counts_once",),
+        'reader.transaction(isolation="repeatable_read", readonly=True):',
+        "reader.transaction(readonly=True):",
+        (f"{_BESIDE}::test_a_writer_that_comes_between_its_reading_and_its_writing_counts_once",),
+    ),
+    Mutant(
+        "one order: its session writes from the snapshot that it reads",
+        _ONE_ORDER,
+        "        async with connection.transaction():\n",
+        '        async with connection.transaction(isolation="repeatable_read"):\n',
+        (f"{_BESIDE}::test_a_writer_that_comes_between_its_reading_and_its_writing_counts_once",),
+    ),
+    Mutant(
+        "one order: two are mended at once",
+        _ONE_ORDER,
+        '            await connection.execute(SQL["mend_lock"])\n',
+        "",
+        (f"{_BESIDE}::test_two_orders_that_share_a_wrong_sum_correct_it_once",),
+    ),
+    Mutant(
+        "one order: its reader waits for ever",
+        _ONE_ORDER,
+        '        await reader.execute(SQL["lock_timeout"], _LOCK_TIMEOUT)\n',
+        "",
+        (f"{_BESIDE}::test_who_wants_the_whole_table_gets_it_in_between",),
     ),
     Mutant(
         "one order: sums stay as they are",
