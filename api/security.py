@@ -61,7 +61,7 @@ class Gate:
             await Problem(400, "invalid", "the path is not UTF-8 in percent-encoding").response()(scope, receive, send)
         except Problem as problem:  # of ours: those of the app are answered in it
             await problem.response()(scope, receive, send)
-        except Exception:  # noqa: S110
+        except Exception:  # noqa: S110  logged elsewhere
             # It is answered with 500, and logged by its name (api.problems): the server would log its text, where
             # somebody's data may be.
             pass

@@ -62,7 +62,7 @@ async def _archive(
     settings: Settings, to: str, partitions: list[int], limits: Limits, more: dict[str, Any]
 ) -> list[Progress]:
     from consumer.archive_place import Place  # noqa: PLC0415  see above
-    from consumer.archiver import Archiver  # noqa: PLC0415
+    from consumer.archiver import Archiver  # noqa: PLC0415  see above
 
     place = await asyncio.to_thread(Place.at, to, allow_plaintext=settings.allow_plaintext)
     async with observer(settings) as consumer:

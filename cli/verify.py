@@ -123,6 +123,6 @@ class _Rate(TextColumn):
     def __init__(self) -> None:
         super().__init__("{task.speed}")
 
-    def render(self, task: ProgressTask) -> object:  # type: ignore[override]
+    def render(self, task: ProgressTask) -> object:  # type: ignore[override]  # a column draws text too
         speed = task.finished_speed or task.speed
         return "" if speed is None else f"{speed:,.0f}/s"

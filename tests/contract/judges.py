@@ -23,7 +23,7 @@ def _ecma_pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[Validat
         yield ValidationError(f"does not match {pattern}")
 
 
-EcmaValidator: Any = extend(  # type: ignore[no-untyped-call]
+EcmaValidator: Any = extend(  # type: ignore[no-untyped-call]  # typed by nobody
     Draft202012Validator, {"pattern": _ecma_pattern}
 )
 

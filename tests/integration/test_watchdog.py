@@ -74,7 +74,7 @@ async def watched(pool: Pool, database_url: str) -> AsyncIterator[Watched]:
     settings = load({}, database_url=database_url, stuck_timeout=LIMIT)
     client, health, observation = Client(end=5), Health(), Observation()
     member = SimpleNamespace(holds={HELD: Hold(5, 1, 1)}, assigned=True)
-    watching = Watchdog(settings, pool, observation, health).watch(client, member, asyncio.Event())  # type: ignore[arg-type]
+    watching = Watchdog(settings, pool, observation, health).watch(client, member, asyncio.Event())  # type: ignore[arg-type]  # a stand-in
     task = asyncio.ensure_future(watching)
     yield Watched(client, member, health, observation, task)
     task.cancel()

@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 
 async def fed(member: Member, lanes: int = 2, batch_size: int = 1_000) -> Feed:
-    made = Feed(member, lanes, batch_size)  # type: ignore[arg-type]
+    made = Feed(member, lanes, batch_size)  # type: ignore[arg-type]  # what it uses of one
     await made.fill(member.stop)
     return made
 
@@ -146,7 +146,7 @@ async def test_a_partition_of_which_enough_waits_is_asked_for_no_more(count: int
 
 async def test_nothing_is_fetched_while_enough_waits_of_every_partition() -> None:
     member = Member({place: records(place, *range(9)) for place in (A, B, C)})
-    feed = Feed(member, 1, 9)  # type: ignore[arg-type]
+    feed = Feed(member, 1, 9)  # type: ignore[arg-type]  # what it uses of one
     filling = asyncio.ensure_future(feed.fill(asyncio.Event()))
     member.log.append({})  # so that the first fetch isn't the last
     assert await asyncio.wait({filling}, timeout=0.01) == (set(), {filling})

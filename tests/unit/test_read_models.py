@@ -207,7 +207,7 @@ def units(amount: Decimal) -> int:
 def test_a_read_model_reads_nothing_but_what_it_says_it_depends_on() -> None:
     for model in (model for model in READ_MODELS if isinstance(model, Stored)):
         seen = _Watched(OrderState("o-1", status="placed", placed_at=at(1), confirmed_at=at(2), lines="[]"))
-        consumed = model.row(seen) if isinstance(model, Document) else list(model.contributions(seen))  # type: ignore[arg-type,attr-defined]
+        consumed = model.row(seen) if isinstance(model, Document) else list(model.contributions(seen))  # type: ignore[arg-type,attr-defined]  # a stand-in
         assert consumed is not None
         fixed = {"order_id", "customer_id", "customer_name", "currency", "placed_at"}  # never change once placed
         assert seen.names - fixed <= set(model.depends_on)

@@ -133,7 +133,7 @@ def test_who_goes_on_with_another_run_wants_the_same_from_the_same_source_by_the
     first = chosen("customer_summary")
     assert first is not None
     assert asked(first) == first.as_json()
-    assert first.as_json() == chosen("customer_summary").as_json()  # type: ignore[union-attr]
+    assert first.as_json() == chosen("customer_summary").as_json()  # type: ignore[union-attr]  # as before: there
     copy = whole(READ_MODELS, makes(), "log", "as_of_x")
     others = [
         chosen("fulfilment_queue"),

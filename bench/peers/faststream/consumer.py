@@ -45,7 +45,7 @@ async def disconnect(context: ContextRepo) -> None:
     auto_offset_reset="earliest",
     ack_policy=AckPolicy.NACK_ON_ERROR,
 )
-async def keep(events: list[dict[str, Any]], database: asyncpg.Connection = Context()) -> None:  # noqa: B008
+async def keep(events: list[dict[str, Any]], database: asyncpg.Connection = Context()) -> None:  # noqa: B008  as its docs do
     """The newest of each order, sorted by it so that two consumers never wait for each other in a circle."""
     newest: dict[str, dict[str, Any]] = {}
     for event in events:
