@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
 
 from consumer.rebuild import one_order as module
-from consumer.rebuild.one_order import Mended
 from testkit.deadline import eventually
 from tests.support.engine import TOPIC, attributes, placed
 from tests.support.mending import STATE, execute, mended, three_orders
 from tests.support.rebuilding import Beside, Shop, Steps, rebuild
 from tests.support.redelivery import confirmed
 from tests.support.streams import demo_stream
+
+T = TypeVar("T")
 
 
 @pytest_asyncio.fixture
@@ -41,13 +42,27 @@ def beside_reading(monkeypatch: pytest.MonkeyPatch, at: Callable[[str], Awaitabl
     monkeypatch.setattr(module, "_states", states)
 
 
-async def done_or_waiting(ours: Shop, task: asyncio.Task[Any], lock: str) -> bool:
-    """Is it done, or does somebody in its database wait for such a lock?"""
+def once_while_reading(
+    monkeypatch: pytest.MonkeyPatch, ours: Shop, moment: str, work: Callable[[], Coroutine[Any, Any, T]], lock: str
+) -> list[asyncio.Task[T]]:
+    """`work` begins before or after all orders' states are read for the first time; reading waits until it is done, or
+    somebody in its database waits for such a lock. The task, once there is one."""
     waiting = (
         "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
         f"WHERE NOT granted AND locktype = '{lock}' AND datname = current_database()"
     )
-    return task.done() or await ours.fed.value(waiting) > 0
+    begun: list[asyncio.Task[T]] = []
+
+    async def done_or_waiting() -> bool:
+        return begun[0].done() or await ours.fed.value(waiting) > 0
+
+    async def at(now: str) -> None:
+        if now == moment and not begun:
+            begun.append(asyncio.create_task(work()))
+            await eventually(done_or_waiting)
+
+    beside_reading(monkeypatch, at)
+    return begun
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -124,15 +139,8 @@ async def test_a_writer_that_comes_between_its_reading_and_its_writing_counts_on
 async def test_two_orders_that_share_a_wrong_sum_correct_it_once(
     ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others: list[asyncio.Task[Mended]] = []
-
-    async def at(moment: str) -> None:
-        if moment == "after" and not others:
-            others.append(asyncio.create_task(mended(database_url, "b")))
-            await eventually(partial(done_or_waiting, ours, others[0], "advisory"))
-
     await execute(ours, "UPDATE projector.customer_summary SET revenue = revenue + 5 WHERE customer_id = 'c-1'")
-    beside_reading(monkeypatch, at)
+    others = once_while_reading(monkeypatch, ours, "after", partial(mended, database_url, "b"), "advisory")
     found = await mended(database_url)
     assert (sum(found.sums.values()), sum((await others[0]).sums.values())) == (1, 0)
     assert await ours.differences() == []
@@ -142,15 +150,9 @@ async def test_who_wants_the_whole_table_gets_it_in_between(
     ours: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration waits for the session that writes, the one that reads waits behind it: nobody would ever go on."""
-    others: list[asyncio.Task[None]] = []
-
-    async def at(moment: str) -> None:
-        if moment == "before" and not others:
-            others.append(asyncio.create_task(execute(ours, "ALTER TABLE projector.orders ADD COLUMN more integer")))
-            await eventually(partial(done_or_waiting, ours, others[0], "relation"))
-
     await execute(ours, "UPDATE projector.customer_summary SET revenue = revenue + 5 WHERE customer_id = 'c-1'")
-    beside_reading(monkeypatch, at)
+    migration = partial(execute, ours, "ALTER TABLE projector.orders ADD COLUMN more integer")
+    others = once_while_reading(monkeypatch, ours, "before", migration, "relation")
     async with asyncio.timeout(30):
         assert sum((await mended(database_url)).sums.values()) == 1
         await others[0]
